@@ -1,0 +1,3 @@
+"""A pure-JAX, functional research codebase for generative adversarial networks."""
+
+__version__ = "0.1.0"
