@@ -162,11 +162,38 @@ def gan(
         return _update(d_tx, d, grads, stats), value, logits, grads
 
     def sample(key: jax.Array, state: GANState, num_samples: int) -> jax.Array:
-        latents = jax.random.normal(stream(key, "sample"), (num_samples, latent_size))
-        params = state.ema if ema_decay else state.generator.params
-        return generator.apply({"params": params, **state.generator.stats}, latents)
+        return generated(generator, averaged(state), latent_size, key, num_samples)
 
     return GAN(init, step, sample)
+
+
+def averaged(state: GANState) -> dict:
+    """Returns the variables of the generator that samples are drawn from."""
+    params = state.generator.params if state.ema is None else state.ema
+    return {"params": params, **state.generator.stats}
+
+
+def generated(
+    generator: nn.Module, variables: dict, latent_size: int, key: jax.Array, num_samples: int
+) -> jax.Array:
+    """Returns images `[num_samples, ...]`; the same key gives the same latents."""
+    latents = jax.random.normal(stream(key, "sample"), (num_samples, latent_size))
+    return generator.apply(variables, latents)
+
+
+def leaves(state: Any) -> dict[str, jax.Array]:
+    """Returns the arrays of a state by their path in it."""
+    flat, _ = jax.tree.flatten_with_path(state)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+
+
+def non_finite(state: Any) -> dict[str, jax.Array]:
+    """Returns, for every floating-point leaf of a state, whether it holds a NaN or an infinity."""
+    return {
+        path: ~jnp.isfinite(leaf).all()
+        for path, leaf in leaves(state).items()
+        if jnp.issubdtype(leaf.dtype, jnp.floating)
+    }
 
 
 def _player(variables: dict, tx: optax.GradientTransformation) -> Player:

@@ -1,0 +1,163 @@
+"""Saved states (Orbax), and the averaged generator by itself."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from jaxgan.errors import RunError, choose
+from jaxgan.files import replacing, write_text
+from jaxgan.gan import generated, leaves
+from jaxgan.networks import NETWORKS
+
+KEPT = 3
+
+
+def sha256(state: Any) -> str:
+    """Returns a digest of every leaf of a state: its path, dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for path, leaf in sorted(leaves(state).items()):
+        array = np.asarray(leaf)
+        digest.update(f"{path} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class Checkpoints:
+    """The checkpoints of a run, written in the background, the last `KEPT` of them kept.
+
+    A checkpoint appears under its step's number only when it is complete, and carries the digest of
+    its state. Errors of the disk are raised as `RunError` by the call that meets them, which may be
+    the one after.
+    """
+
+    def __init__(self, directory: Path):
+        import orbax.checkpoint as ocp
+        from absl import logging
+
+        logging.set_verbosity(logging.FATAL)
+        self.directory = directory
+        self._args = ocp.args
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True),
+        )
+
+    def save(self, step: int, state: Any) -> None:
+        """Begins to write a state, which must not be donated afterwards."""
+        args = self._args.Composite(
+            state=self._args.StandardSave(leaves(state)),
+            digest=self._args.JsonSave({"sha256": sha256(state)}),
+        )
+        self._checked(lambda: self._manager.save(step, args=args, force=True))
+
+    def newest(self) -> int | None:
+        """Returns the step of the newest complete checkpoint, once all are written."""
+        self.wait()
+        return self._manager.latest_step()
+
+    def wait(self) -> None:
+        """Returns when everything is written."""
+        self._checked(self._manager.wait_until_finished)
+
+    def close(self) -> None:
+        """Ends the background work."""
+        self._checked(self._manager.close)
+
+    def latest(self, template: Any) -> tuple[int, Any, list[int]] | None:
+        """Returns the newest complete state, its step, and the steps of damaged ones passed over.
+
+        template: arrays or shapes of the state's structure. None where nothing was ever saved.
+        Damaged ones are moved to `damaged/` beside the directory. Raises `RunError` where all are.
+        """
+        damaged = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                state = self._restore(step, template)
+            except Exception:  # Whatever Orbax and its storage raise on files that were damaged.
+                damaged.append(step)
+                continue
+            self._set_aside(damaged)
+            return step, state, damaged
+        if damaged:
+            raise RunError(
+                f"every checkpoint in {self.directory} is damaged; copy a sound one there, or start "
+                "afresh with --overwrite"
+            )
+        return None
+
+    def _restore(self, step: int, template: Any) -> Any:
+        expected = {path: np.empty(x.shape, x.dtype) for path, x in leaves(template).items()}
+        restored = self._manager.restore(
+            step,
+            args=self._args.Composite(
+                state=self._args.StandardRestore(expected), digest=self._args.JsonRestore()
+            ),
+        )
+        state = jax.tree.unflatten(
+            jax.tree.structure(template), [restored.state[path] for path in expected]
+        )
+        if sha256(state) != restored.digest["sha256"]:
+            raise ValueError("its digest does not match")
+        return jax.device_put(state)
+
+    def _set_aside(self, steps: list[int]) -> None:
+        if not steps:
+            return
+        aside = self.directory.with_name("damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for step in steps:
+            os.rename(self.directory / str(step), aside / str(step))
+        self._manager.reload()
+
+    def _checked(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:  # Orbax passes on whatever its storage raises.
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise RunError(
+                f"a checkpoint could not be written to {self.directory} ({reason[:160]}): make room "
+                "there and run the same command again; the earlier checkpoints are untouched"
+            ) from error
+
+
+def save_generator(directory: Path, variables: dict, description: dict) -> None:
+    """Writes a generator so that `load_generator` can rebuild it.
+
+    variables: Flax's, `{"params": ..., ...}`.
+    description: the step and what `config.json` says.
+    """
+    directory.mkdir(exist_ok=True)
+    flat = traverse_util.flatten_dict(variables, sep="/")
+    with replacing(directory / "weights.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{path: np.asarray(leaf) for path, leaf in flat.items()})
+    write_text(directory / "generator.json", json.dumps(description, indent=2) + "\n")
+
+
+def load_generator(directory: str | Path) -> Callable[[jax.Array, int], jax.Array]:
+    """Returns `(key, num_samples) -> images [num_samples, ...]` of a saved generator.
+
+    directory: the `generator/` of a run. The same key gives the latents of `GAN.sample`.
+    Raises `RunError` where it is missing or damaged.
+    """
+    directory = Path(directory)
+    try:
+        about = json.loads((directory / "generator.json").read_text())
+        with np.load(directory / "weights.npz", allow_pickle=False) as file:
+            variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep="/")
+        network, latent_size = about["config"]["network"], about["config"]["latent_size"]
+        shape, bounded = about["dataset"]["shape"], about["dataset"]["bounded"]
+    except Exception as error:  # A damaged archive raises errors of many types.
+        raise RunError(f"no generator can be loaded from {directory} ({error})") from error
+    generator, _ = choose("network", NETWORKS, network)(shape, bounded)
+
+    return partial(generated, generator, variables, latent_size)
