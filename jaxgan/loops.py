@@ -12,7 +12,7 @@ from jaxgan.gan import GAN, GANState, Metrics, non_finite
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS_PER_CALL = 1.0
-RATES = {"cpu": 6e10, "gpu": 5e12}
+RATES = {"cpu": 8e10, "gpu": 5e12}
 """Floating-point operations a second that a step at least reaches, by platform."""
 
 

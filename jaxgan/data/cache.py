@@ -40,7 +40,7 @@ def load(directory: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
             for name in ("images", "labels")
         )
         expected = json.loads((directory / "fingerprint.json").read_text())["sha256"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"the cached arrays in {directory} are damaged: delete that folder") from error
     if fingerprint(images, labels) != expected:
         raise RunError(f"the cached arrays in {directory} are damaged: delete that folder")

@@ -125,35 +125,36 @@ def tensorflow_free(name: str):
     TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
     gzip and hands over PNG files. Download, checksums, features and files remain TFDS's.
     """
-    tfds = _tfds()
-    from PIL import Image
+    _tfds()
     from tensorflow_datasets.core import registered
     from tensorflow_datasets.image_classification import mnist
 
     stock = getattr(mnist, BUILDERS[name])
-
-    class Builder(stock):
-        url_infos = stock.url_infos
-        pkg_dir_path = stock._get_pkg_dir_path()
-
-        def _split_generators(self, dl_manager):
-            urls = {split: [self.URL + file for file in files] for split, files in FILES.items()}
-            return {
-                split: self._generate_examples(*paths)
-                for split, paths in dl_manager.download(urls).items()
-            }
-
-        def _generate_examples(self, images_path, labels_path):
-            images, labels = _idx(images_path), _idx(labels_path)
-            for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-                png = io.BytesIO()
-                Image.fromarray(image).save(png, "PNG")
-                yield i, {"image": io.BytesIO(png.getvalue()), "label": int(label)}
-
+    changed = {
+        "url_infos": stock.url_infos,
+        "pkg_dir_path": stock._get_pkg_dir_path(),
+        "_split_generators": _split_generators,
+        "_generate_examples": _generate_examples,
+    }
     with registered.skip_registration():
-        builder = type(stock.__name__, (Builder,), {"__doc__": stock.__doc__})
-    assert builder.name == name and issubclass(builder, tfds.core.GeneratorBasedBuilder)
-    return builder
+        return type(stock.__name__, (stock,), changed)
+
+
+def _split_generators(self, dl_manager):
+    urls = {split: [self.URL + file for file in files] for split, files in FILES.items()}
+    return {
+        split: self._generate_examples(*paths) for split, paths in dl_manager.download(urls).items()
+    }
+
+
+def _generate_examples(self, images_path, labels_path):
+    from PIL import Image
+
+    images, labels = _idx(images_path), _idx(labels_path)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        png = io.BytesIO()
+        Image.fromarray(image).save(png, "PNG")
+        yield i, {"image": io.BytesIO(png.getvalue()), "label": int(label)}
 
 
 def _idx(path) -> np.ndarray:
@@ -165,7 +166,7 @@ def _idx(path) -> np.ndarray:
 
 
 def _tfds():
-    """Returns the package, told to be quiet and to leave Google's own storage alone."""
+    """Returns the package, told to be quiet."""
     import tensorflow_datasets as tfds
     from absl import logging
 

@@ -1,0 +1,30 @@
+import os
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgan-tests-")
+os.environ.pop("TFDS_DATA_DIR", None)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """The folder of TFDS's own prepared MNIST."""
+    if not (SHARED / "mnist").is_dir():
+        pytest.skip("TFDS's prepared MNIST is not beside the checkout")
+    return SHARED
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """No data on disk and no host that answers."""
+    from jaxgan.data import tfds
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
+    monkeypatch.setattr(tfds, "_reachable", lambda url: False)

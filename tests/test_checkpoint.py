@@ -1,0 +1,126 @@
+import shutil
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.checkpoint import KEPT, Checkpoints, load_generator, save_generator, sha256
+from jaxgan.errors import RunError
+from jaxgan.gan import averaged, gan, leaves
+from jaxgan.networks import NETWORKS
+
+KEY = jax.random.key(0)
+
+
+class Pair(NamedTuple):
+    a: jax.Array
+    b: dict
+
+
+def a_state(value: float) -> Pair:
+    return Pair(jnp.int32(value), {"w": jnp.full((3, 2), value, jnp.float32), "empty": {}})
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    opened = Checkpoints(tmp_path / "checkpoints")
+    yield opened
+    opened.close()
+
+
+def save_all(checkpoints, *steps):
+    for step in steps:
+        checkpoints.save(step, a_state(step))
+    checkpoints.wait()
+
+
+def damage(directory):
+    """Flips a bit in the largest file."""
+    file = max((path for path in directory.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_a_state_comes_back_exactly(checkpoints):
+    assert checkpoints.latest(a_state(0)) is None
+    model = gan(*NETWORKS["mlp"]((4, 4, 1)))
+    state = model.init(KEY)
+    checkpoints.save(5, state)
+    checkpoints.wait()
+    step, restored, damaged = checkpoints.latest(jax.eval_shape(model.init, KEY))
+    assert (step, damaged) == (5, [])
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    for path, leaf in leaves(state).items():
+        np.testing.assert_array_equal(leaves(restored)[path], leaf)
+        assert leaves(restored)[path].dtype == leaf.dtype
+    assert sha256(restored) == sha256(state)
+
+
+def test_only_the_last_few_are_kept(checkpoints):
+    save_all(checkpoints, *range(1, KEPT + 4))
+    names = sorted(int(path.name) for path in checkpoints.directory.iterdir())
+    assert names == list(range(4, KEPT + 4))
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(checkpoints):
+    save_all(checkpoints, 1, 2)
+    damage(checkpoints.directory / "2")
+    step, state, damaged = checkpoints.latest(a_state(0))
+    assert (step, damaged, int(state.a)) == (1, [2], 1)
+    assert (checkpoints.directory.parent / "damaged" / "2").is_dir()
+    save_all(checkpoints, 2)
+    assert checkpoints.latest(a_state(0))[0] == 2
+
+
+def test_an_unfinished_checkpoint_is_no_checkpoint(tmp_path, checkpoints):
+    save_all(checkpoints, 1)
+    half = checkpoints.directory / "2.orbax-checkpoint-tmp-1"
+    shutil.copytree(checkpoints.directory / "1", half)
+    checkpoints.close()
+    reopened = Checkpoints(checkpoints.directory)
+    assert reopened.latest(a_state(0))[0] == 1
+    assert not half.exists()
+    reopened.close()
+
+
+def test_when_all_are_damaged_none_is_lost(checkpoints):
+    save_all(checkpoints, 1, 2)
+    for step in ("1", "2"):
+        damage(checkpoints.directory / step)
+    with pytest.raises(RunError, match="every checkpoint.*--overwrite"):
+        checkpoints.latest(a_state(0))
+    assert {path.name for path in checkpoints.directory.iterdir()} == {"1", "2"}
+
+
+def test_digest_covers_path_dtype_shape_and_bytes():
+    base = sha256({"a": np.zeros((2, 3), np.float32)})
+    others = (
+        {"b": np.zeros((2, 3), np.float32)},
+        {"a": np.zeros((2, 3), np.int32)},
+        {"a": np.zeros((3, 2), np.float32)},
+        {"a": np.full((2, 3), -0.0, np.float32)},
+    )
+    assert len({base, *map(sha256, others)}) == 5
+    assert sha256({"a": jnp.zeros((2, 3))}) == base
+
+
+def test_a_saved_generator_draws_what_the_gan_draws(tmp_path):
+    shape = (5, 4, 1)
+    model = gan(*NETWORKS["mlp"](shape), latent_size=7)
+    state = model.init(KEY)
+    state = state._replace(ema=jax.tree.map(lambda x: x + 0.1, state.ema))
+    description = {
+        "config": {"network": "mlp", "latent_size": 7},
+        "dataset": {"shape": shape, "bounded": True},
+    }
+    save_generator(tmp_path / "generator", averaged(state), description)
+    sample = load_generator(tmp_path / "generator")
+    np.testing.assert_array_equal(sample(KEY, 6), model.sample(KEY, state, 6))
+    (tmp_path / "generator" / "weights.npz").write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(RunError, match="no generator"):
+        load_generator(tmp_path / "generator")
+    with pytest.raises(RunError, match="no generator"):
+        load_generator(tmp_path / "nowhere")

@@ -1,0 +1,58 @@
+import contextlib
+import dataclasses
+import io
+
+import pytest
+import tyro
+
+from jaxgan.config import BOOKKEEPING, Config, validate
+from jaxgan.data import DATASETS
+from jaxgan.errors import UsageError
+from jaxgan.losses import LOSSES
+from jaxgan.networks import NETWORKS
+
+
+@pytest.fixture(scope="module")
+def help_text() -> str:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as end:
+        tyro.cli(Config, args=["--help"], prog="python -m jaxgan.train")
+    assert end.value.code == 0
+    return out.getvalue()
+
+
+def test_help_names_every_setting_and_every_choice(help_text):
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in help_text
+    for name in (*DATASETS, *LOSSES, *NETWORKS):
+        assert name in help_text
+
+
+def test_bookkeeping_names_settings():
+    assert {field.name for field in dataclasses.fields(Config)} >= BOOKKEEPING
+    assert "seed" not in BOOKKEEPING
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "steps": [0, -1, 2**31],
+        "seed": [-1, 2**32],
+        "batch_size": [0, -64],
+        "latent_size": [0],
+        "d_steps": [0],
+        "steps_per_call": [0],
+        "log_every": [0],
+        "sample_every": [0],
+        "checkpoint_every": [-1],
+        "learning_rate": [0.0, -1.0, float("nan"), float("inf")],
+        "beta1": [-0.1, 1.0, float("nan")],
+        "beta2": [1.0],
+        "ema_decay": [1.0, -0.5],
+    }.items(),
+)
+def test_impossible_numbers_are_refused_by_name(name, values):
+    validate(Config())
+    for value in values:
+        with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} {value}"):
+            validate(Config(**{name: value}))

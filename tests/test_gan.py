@@ -1,0 +1,258 @@
+"""The step against numbers worked out by hand: NumPy in float64, no JAX and none of its code."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import gan as core
+from jaxgan.gan import adam, gan, leaves, non_finite
+from jaxgan.losses import LOSSES
+from jaxgan.networks.mlp import Discriminator, Generator, mlp
+
+KEY = jax.random.key(7)
+SHAPE = (2, 3, 1)
+SIZES = {"generator": [4, 5, 6, 6], "discriminator": [6, 7, 5, 1]}
+
+
+def tiny_gan(**settings):
+    generator = Generator(SHAPE, features=(5, 6))
+    return gan(generator, Discriminator(features=(7, 5)), latent_size=4, **settings)
+
+
+def forward(layers, x, slope, output):
+    """Returns the output and what the backward pass needs."""
+    inputs, pre = [], []
+    for i, (weights, bias) in enumerate(layers):
+        inputs.append(x)
+        x = x @ weights + bias
+        pre.append(x)
+        if i < len(layers) - 1:
+            x = np.where(x > 0, x, slope * x)
+    return output(x), (inputs, pre)
+
+
+def backward(layers, tape, grad, slope):
+    """Returns the gradients of each layer's weights and bias, and of the input."""
+    inputs, pre = tape
+    grads = []
+    for i in reversed(range(len(layers))):
+        if i < len(layers) - 1:
+            grad = grad * np.where(pre[i] > 0, 1, slope)
+        grads.append((inputs[i].T @ grad, grad.sum(0)))
+        grad = grad @ layers[i][0].T
+    return grads[::-1], grad
+
+
+class Adam:
+    """Kingma and Ba 2015, algorithm 1."""
+
+    def __init__(self, layers, rate=2e-4, b1=0.5, b2=0.999):
+        self.rate, self.b1, self.b2, self.t = rate, b1, b2, 0
+        self.m = [[np.zeros_like(p) for p in layer] for layer in layers]
+        self.v = [[np.zeros_like(p) for p in layer] for layer in layers]
+
+    def update(self, layers, grads):
+        self.t += 1
+        new = []
+        for layer, grad, m, v in zip(layers, grads, self.m, self.v, strict=True):
+            new.append([])
+            for j in range(2):
+                m[j] = self.b1 * m[j] + (1 - self.b1) * grad[j]
+                v[j] = self.b2 * v[j] + (1 - self.b2) * grad[j] ** 2
+                m_hat, v_hat = m[j] / (1 - self.b1**self.t), v[j] / (1 - self.b2**self.t)
+                new[-1].append(layer[j] - self.rate * m_hat / (np.sqrt(v_hat) + 1e-8))
+        return new
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def identity(x):
+    return x
+
+
+def norm(grads):
+    return np.sqrt(sum((part**2).sum() for layer in grads for part in layer))
+
+
+def layers_of(params):
+    return [
+        [np.asarray(params[f"Dense_{i}"][name], np.float64) for name in ("kernel", "bias")]
+        for i in range(len(params))
+    ]
+
+
+def discriminator_update(layers, optimiser, real, fake):
+    n = len(real)
+    real_logits, real_tape = forward(layers, real, 0.2, identity)
+    fake_logits, fake_tape = forward(layers, fake, 0.2, identity)
+    loss = -np.log(sigmoid(real_logits)).mean() - np.log(1 - sigmoid(fake_logits)).mean()
+    real_grads, _ = backward(layers, real_tape, (sigmoid(real_logits) - 1) / n, 0.2)
+    fake_grads, _ = backward(layers, fake_tape, sigmoid(fake_logits) / n, 0.2)
+    grads = [[a + b for a, b in zip(r, f, strict=True)] for r, f in zip(real_grads, fake_grads, strict=True)]
+    means = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
+    return optimiser.update(layers, grads), loss, means, norm(grads)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The latents that the step draws, in their order."""
+    seen, normal = [], jax.random.normal
+
+    def recorded(key, shape):
+        latents = normal(key, shape)
+        jax.debug.callback(lambda z: seen.append(np.asarray(z, np.float64)), latents, ordered=True)
+        return latents
+
+    monkeypatch.setattr(core.jax.random, "normal", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("d_steps", [1, 3])
+def test_steps_equal_numbers_worked_out_in_numpy(loss, d_steps, drawn):
+    model = tiny_gan(loss=LOSSES[loss](), d_steps=d_steps, ema_decay=0.9)
+    state = model.init(KEY)
+    g, d = layers_of(state.generator.params), layers_of(state.discriminator.params)
+    assert [len(g[0][0])] + [len(bias) for _, bias in g] == SIZES["generator"]
+    assert [len(d[0][0])] + [len(bias) for _, bias in d] == SIZES["discriminator"]
+    ema = [[part.copy() for part in layer] for layer in g]
+    g_adam, d_adam = Adam(g), Adam(d)
+    step, n = jax.jit(model.step), 4
+
+    for t in range(3):
+        batch = jax.random.uniform(jax.random.key(t), (d_steps * n, *SHAPE), minval=-1, maxval=1)
+        drawn.clear()
+        state, metrics = step(KEY, state, batch)
+        jax.effects_barrier()
+        assert len(drawn) == d_steps
+        reals = np.asarray(batch, np.float64).reshape(d_steps, n, -1)
+        for real, latents in zip(reals, drawn, strict=True):
+            fake, tape = forward(g, latents, 0.0, np.tanh)
+            d, d_loss, (d_real, d_fake), d_norm = discriminator_update(d, d_adam, real, fake)
+        logits, d_tape = forward(d, fake, 0.2, identity)
+        if loss == "non_saturating":
+            g_loss, slope = -np.log(sigmoid(logits)).mean(), (sigmoid(logits) - 1) / n
+        else:
+            g_loss, slope = np.log(1 - sigmoid(logits)).mean(), -sigmoid(logits) / n
+        _, fake_grad = backward(d, d_tape, slope, 0.2)
+        g_grads, _ = backward(g, tape, fake_grad * (1 - fake**2), 0.0)
+        g = g_adam.update(g, g_grads)
+        ema = [
+            [0.9 * a + 0.1 * b for a, b in zip(old, new, strict=True)]
+            for old, new in zip(ema, g, strict=True)
+        ]
+        expected = (d_loss, g_loss, d_real, d_fake, d_norm, norm(g_grads))
+        np.testing.assert_allclose(metrics, expected, rtol=2e-5)
+
+    for ours, theirs in (
+        (state.generator.params, g),
+        (state.discriminator.params, d),
+        (state.ema, ema),
+    ):
+        for layer, reference in zip(layers_of(ours), theirs, strict=True):
+            for part, expected in zip(layer, reference, strict=True):
+                np.testing.assert_allclose(part, expected, rtol=2e-5, atol=2e-7)
+    assert int(state.step) == 3
+
+
+def test_default_networks_are_the_classic_exercise():
+    generator, discriminator = mlp((28, 28, 1))
+    state = gan(generator, discriminator).init(KEY)
+    kernels = lambda player: [layer["kernel"].shape for layer in player.params.values()]
+    assert kernels(state.generator) == [(100, 256), (256, 512), (512, 784)]
+    assert kernels(state.discriminator) == [(784, 512), (512, 256), (256, 1)]
+    x = jnp.linspace(-1, 1, 784).reshape(1, 28, 28, 1)
+    hidden = np.asarray(x).reshape(1, -1) @ state.discriminator.params["Dense_0"]["kernel"]
+    bound = discriminator.bind({"params": state.discriminator.params})
+    np.testing.assert_allclose(bound(x), _logits(state.discriminator.params, hidden), rtol=1e-4)
+    images = gan(generator, discriminator).sample(KEY, state, 5)
+    assert images.shape == (5, 28, 28, 1)
+    assert np.abs(images).max() <= 1
+
+
+def _logits(params, x):
+    for name in ("Dense_1", "Dense_2"):
+        x = np.where(x > 0, x, 0.2 * x) @ params[name]["kernel"]
+    return x[:, 0]
+
+
+def test_default_adam_is_the_exercises():
+    tx, ours = adam(), {"w": jnp.array([1.0, -2.0])}
+    state = tx.init(ours)
+    reference, optimiser = [[np.array([1.0, -2.0]), np.zeros(1)]], Adam([[np.zeros(2), np.zeros(1)]])
+    for grad in ([0.3, -4.0], [1.0, 2.0], [-5.0, 0.1]):
+        updates, state = tx.update({"w": jnp.array(grad)}, state)
+        ours = jax.tree.map(jnp.add, ours, updates)
+        reference = optimiser.update(reference, [[np.array(grad), np.zeros(1)]])
+    np.testing.assert_allclose(ours["w"], reference[0][0], rtol=1e-6)
+
+
+def test_samples_come_from_the_average_and_from_the_key_alone():
+    averaging, plain = tiny_gan(ema_decay=0.5), tiny_gan(ema_decay=0)
+    state = averaging.init(KEY)
+    other = state._replace(ema=jax.tree.map(lambda x: x + 1, state.ema))
+    assert not np.array_equal(averaging.sample(KEY, state, 3), averaging.sample(KEY, other, 3))
+    np.testing.assert_array_equal(averaging.sample(KEY, state, 3), averaging.sample(KEY, state, 3))
+    assert plain.init(KEY).ema is None
+    np.testing.assert_array_equal(
+        plain.sample(KEY, plain.init(KEY), 3), averaging.sample(KEY, state, 3)
+    )
+
+
+def test_every_step_draws_new_latents(drawn):
+    model = tiny_gan()
+    state = model.init(KEY)
+    for _ in range(2):
+        state, _ = model.step(KEY, state, jnp.zeros((4, *SHAPE)))
+    jax.effects_barrier()
+    assert not np.array_equal(drawn[0], drawn[1])
+
+
+class NormedGenerator(nn.Module):
+    @nn.compact
+    def __call__(self, latents, train=False):
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(nn.Dense(6)(latents))
+        return x.reshape(-1, *SHAPE)
+
+
+class NormedDiscriminator(nn.Module):
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = images.reshape(len(images), -1)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
+        return nn.Dense(1)(x)[:, 0]
+
+
+def test_statistics_follow_the_batches_and_serve_the_samples(drawn):
+    model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, ema_decay=0)
+    state = model.init(KEY)
+    real = jax.random.normal(jax.random.key(1), (8, *SHAPE)) + 3
+    kernel = np.asarray(state.generator.params["Dense_0"]["kernel"], np.float64)
+    new, _ = model.step(KEY, state, real)
+    jax.effects_barrier()
+    hidden = drawn[0] @ kernel
+    g_stats = new.generator.stats["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(g_stats["mean"], 0.5 * hidden.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(g_stats["var"], 0.5 + 0.5 * hidden.var(0), rtol=1e-4)
+    # Real images first and then generated ones, which the generator has brought to mean zero.
+    d_stats = new.discriminator.stats["batch_stats"]["BatchNorm_0"]
+    expected = 0.25 * np.asarray(real, np.float64).reshape(8, -1).mean(0)
+    np.testing.assert_allclose(d_stats["mean"], expected, rtol=1e-4, atol=1e-5)
+    frozen = new._replace(generator=new.generator._replace(stats=state.generator.stats))
+    assert not np.allclose(model.sample(KEY, new, 3), model.sample(KEY, frozen, 3))
+
+
+def test_non_finite_leaves_are_named():
+    state = tiny_gan().init(KEY)
+    assert not any(non_finite(state).values())
+    params = {**state.generator.params}
+    params["Dense_1"] = {**params["Dense_1"], "bias": params["Dense_1"]["bias"].at[2].set(np.inf)}
+    bad = state._replace(generator=state.generator._replace(params=params))
+    assert [path for path, is_bad in non_finite(bad).items() if is_bad] == [
+        "generator/params/Dense_1/bias"
+    ]
+    assert "step" in leaves(state)

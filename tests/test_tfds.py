@@ -1,0 +1,193 @@
+"""TFDS's own machinery, checksums on, over a tiny MNIST served from this machine."""
+
+import gzip
+import hashlib
+import http.server
+import shutil
+import socket
+import sys
+import threading
+
+import numpy as np
+import pytest
+from tensorflow_datasets.core.download.checksums import UrlInfo
+
+from jaxgan.data import cache, tfds
+from jaxgan.errors import RunError
+
+COUNTS = {"train": 23, "test": 9}
+
+
+def idx(array: np.ndarray) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Images and labels by split."""
+    rng = np.random.default_rng(0)
+    return {
+        split: (
+            rng.integers(0, 256, (count, 28, 28), dtype=np.uint8),
+            rng.integers(0, 10, count, dtype=np.uint8),
+        )
+        for split, count in COUNTS.items()
+    }
+
+
+@pytest.fixture
+def site(tiny, monkeypatch):
+    """A web site with the archives; the builders take it for their own, with these checksums."""
+    files = {
+        name: idx(array)
+        for split, names in tfds.FILES.items()
+        for name, array in zip(names, tiny[split], strict=True)
+    }
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = files[self.path.rpartition("/")[2]]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/mnist/"
+    infos = {
+        url + name: UrlInfo(len(body), hashlib.sha256(body).hexdigest(), name)
+        for name, body in files.items()
+    }
+    for name in tfds.BUILDERS:
+        monkeypatch.setattr(tfds.tensorflow_free(name), "URL", url)
+        monkeypatch.setattr(tfds.tensorflow_free(name), "url_infos", infos)
+    yield files
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("name", tfds.BUILDERS)
+def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
+    for split, count in COUNTS.items():
+        images, labels, fingerprint = tfds.arrays(name, tmp_path, split)
+        assert images.shape == (count, 28, 28, 1)
+        # TFDS shuffles what it prepares: the same pairs in another order.
+        given = {(image.tobytes(), label) for image, label in zip(*tiny[split], strict=True)}
+        read = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
+        assert read == given
+        assert fingerprint == cache.fingerprint(images, labels)
+    assert "tensorflow" not in sys.modules
+    assert (tmp_path / name / "3.0.1" / "dataset_info.json").exists()
+
+
+@pytest.mark.parametrize("name", tfds.BUILDERS)
+def test_tfds_knows_the_checksum_of_every_download(name):
+    builder = tfds.tensorflow_free(name)
+    assert (builder.name, str(builder.VERSION)) == (name, "3.0.1")
+    for file in (*tfds.FILES["train"], *tfds.FILES["test"]):
+        assert builder.url_infos[builder.URL + file].checksum
+
+
+def test_arrays_are_decoded_once(site, tmp_path, monkeypatch):
+    first = tfds.arrays("mnist", tmp_path)
+    monkeypatch.setattr(tfds, "decode", lambda *args: pytest.fail("decoded again"))
+    again = tfds.arrays("mnist", tmp_path)
+    np.testing.assert_array_equal(first[0], again[0])
+    assert isinstance(again[0], np.memmap)
+    for file in (tmp_path / "mnist" / "3.0.1").glob("*.array_record*"):
+        file.unlink()
+    (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").unlink()
+    assert tfds.arrays("mnist", tmp_path)[2] == first[2]
+
+
+def test_a_damaged_cache_is_decoded_again(site, tmp_path):
+    images, _, fingerprint = tfds.arrays("mnist", tmp_path)
+    (file,) = tmp_path.glob("mnist/3.0.1/jaxgan-train-*/images.npy")
+    images = np.array(images)
+    file.write_bytes(file.read_bytes()[:-100])
+    again, _, same = tfds.arrays("mnist", tmp_path)
+    np.testing.assert_array_equal(images, again)
+    assert same == fingerprint
+    assert cache.load(file.parent) is not None
+
+
+def test_a_read_only_folder_is_left_alone(site, tmp_path):
+    directory = tfds.prepare("mnist", tmp_path)
+    before = {path.name for path in directory.iterdir()}
+    directory.chmod(0o555)
+    tfds.arrays("mnist", tmp_path)
+    assert {path.name for path in directory.iterdir()} == before
+    directory.chmod(0o755)
+
+
+def test_a_wrong_checksum_is_refused(site, tmp_path):
+    name = tfds.FILES["train"][0]
+    site[name] = site[name][:-1] + bytes([site[name][-1] ^ 1])
+    with pytest.raises(tfds.Unavailable, match="download failed .*hecksum"):
+        tfds.arrays("mnist", tmp_path)
+    assert not list(tmp_path.glob("mnist/*/dataset_info.json"))
+
+
+@pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.9])
+@pytest.mark.parametrize("kind", ["flipped", "truncated"])
+def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
+    directory = tfds.prepare("mnist", tmp_path)
+    (file,) = directory.glob("mnist-train.array_record*")
+    content = bytearray(file.read_bytes())
+    used = len(content) - content.count(0) if kind == "flipped" else len(content)
+    at = int(place * used)
+    if kind == "flipped":
+        content[at] ^= 0x10
+    else:
+        del content[at:]
+    file.write_bytes(content)
+    with pytest.raises(RunError, match="damaged"):
+        tfds.arrays("mnist", tmp_path)
+
+
+def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
+    directory = tfds.prepare("mnist", tmp_path)
+    (file,) = directory.glob("mnist-train.array_record*")
+    file.unlink()
+    with pytest.raises(RunError, match="damaged.*array_record"):
+        tfds.arrays("mnist", tmp_path)
+
+
+def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds, "PROBE_SECONDS", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        monkeypatch.setattr(tfds.tensorflow_free("mnist"), "URL", url)
+        with pytest.raises(tfds.Unavailable, match="cannot be downloaded"):
+            tfds.arrays("mnist", tmp_path)
+
+
+def test_real_mnist(mnist_dir):
+    images, labels, _ = tfds.arrays("mnist", mnist_dir)
+    assert images.shape == (60_000, 28, 28, 1)
+    # The class counts that LeCun's training set is known for.
+    expected = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    np.testing.assert_array_equal(np.bincount(labels), expected)
+    np.testing.assert_allclose(images.mean() / 255, 0.1307, atol=1e-4)
+
+
+def test_truncated_real_mnist_is_noticed(mnist_dir, tmp_path):
+    copy = tmp_path / "mnist" / "3.0.1"
+    shutil.copytree(mnist_dir / "mnist" / "3.0.1", copy, copy_function=shutil.copyfile)
+    copy.chmod(0o755)
+    (file,) = copy.glob("mnist-train.array_record*")
+    with open(file, "r+b") as opened:
+        opened.truncate(file.stat().st_size - 70_000)
+    with pytest.raises(RunError, match="damaged"):
+        tfds.arrays("mnist", tmp_path)
