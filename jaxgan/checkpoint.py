@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import logging
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -41,9 +43,10 @@ class Checkpoints:
 
     def __init__(self, directory: Path):
         import orbax.checkpoint as ocp
-        from absl import logging
+        from absl import logging as absl_logging
 
-        logging.set_verbosity(logging.FATAL)
+        absl_logging.set_verbosity(absl_logging.FATAL)
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Errors arrive as exceptions too.
         self.directory = directory
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
@@ -89,8 +92,8 @@ class Checkpoints:
             return step, state, damaged
         if damaged:
             raise RunError(
-                f"every checkpoint in {self.directory} is damaged; copy a sound one there, or start "
-                "afresh with --overwrite"
+                f"every checkpoint in {self.directory} is damaged; copy a sound one there, or "
+                "start afresh with --overwrite"
             )
         return None
 
@@ -123,10 +126,12 @@ class Checkpoints:
         try:
             action()
         except Exception as error:  # Orbax passes on whatever its storage raises.
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            of_the_system = re.search(r"([A-Z][a-z ]+) \[os_error_code", str(error))
+            reason = of_the_system[1] if of_the_system else lines[0][:160]
             raise RunError(
-                f"a checkpoint could not be written to {self.directory} ({reason[:160]}): make room "
-                "there and run the same command again; the earlier checkpoints are untouched"
+                f"a checkpoint could not be written to {self.directory} ({reason}): make "
+                "room there and run the same command again; the earlier checkpoints are untouched"
             ) from error
 
 

@@ -22,7 +22,8 @@ class Config:
     """mnist, fashion_mnist, kmnist, digits, ring or grid; by default mnist, or digits where mnist
     can neither be found nor downloaded"""
     data_dir: Path | None = None
-    """where TensorFlow Datasets keeps its data (by default TFDS_DATA_DIR or ~/tensorflow_datasets)"""
+    """where TensorFlow Datasets keeps its data (by default TFDS_DATA_DIR, else
+    ~/tensorflow_datasets)"""
     network: str = "mlp"
     """the pair of networks: mlp"""
     loss: str = "non_saturating"
@@ -48,7 +49,8 @@ class Config:
     overwrite: bool = False
     """delete the run in that directory and start afresh"""
     steps_per_call: int | None = None
-    """steps in one call of the device; by default from their cost; the result does not depend on it"""
+    """steps in one call of the device, which change nothing but the speed (by default from the cost
+    of a step)"""
     log_every: int = 10
     """steps between the lines of metrics.jsonl"""
     sample_every: int = 200

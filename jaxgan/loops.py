@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
     def end_of_call(self, done: int) -> int:
         """Returns the step at which the call that begins after `done` steps ends."""
-        due = (done // every * every + every for every in (self.sample_every, self.checkpoint_every))
+        due = ((done // n + 1) * n for n in (self.sample_every, self.checkpoint_every))
         return min(self.steps, done + self.steps_per_call, *due)
 
 
@@ -102,7 +102,9 @@ def compile_scanned(gan: GAN, batch_size: int, length: int) -> Callable:
     return jax.jit(scanned(gan, batch_size, length), donate_argnums=1)
 
 
-def default_steps_per_call(gan: GAN, key: jax.Array, state: GANState, dataset, batch_size: int) -> int:
+def default_steps_per_call(
+    gan: GAN, key: jax.Array, state: GANState, dataset, batch_size: int
+) -> int:
     """Returns how many steps take about `SECONDS_PER_CALL`, by the operations that a step counts.
 
     Fewer would leave the device waiting for Python; more would make Ctrl-C slow to answer.

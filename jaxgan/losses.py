@@ -51,7 +51,7 @@ def non_saturating() -> Loss:
 def minimax() -> Loss:
     """Returns the loss whose generator minimises log(1 - D(fake)) (Goodfellow et al. 2014, eq. 1).
 
-    Its gradient vanishes where the discriminator is sure; `non_saturating` has the same fixed point.
+    Its gradient vanishes where the discriminator is sure, which `non_saturating` avoids.
     """
 
     def generator(critic: Critic, real, fake, key):

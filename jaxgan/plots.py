@@ -22,7 +22,7 @@ def save_samples(path: Path, samples: np.ndarray) -> None:
 
 
 def grid(images: np.ndarray) -> np.ndarray:
-    """Returns images `[n, h, w, c]` in [-1, 1] side by side, uint8 `[height, width]` or with 3 colours.
+    """Returns images `[n, h, w, c]` in [-1, 1] side by side, uint8 `[height, width]` or `[..., 3]`.
 
     As many rows as columns, or one row fewer; the last row may be short.
     """
@@ -39,13 +39,14 @@ def grid(images: np.ndarray) -> np.ndarray:
 
 
 def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) -> None:
-    """Writes a GIF of pictures in their order, at most `FRAMES` of them, the last one for longer."""
+    """Writes a GIF of at most `FRAMES` of the pictures, in order, the last one for longer."""
     from PIL import Image
 
     if not frames:
         return
     chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
-    pictures = [Image.open(frames[i]).convert("L" if _is_grey(frames[i]) else "RGB") for i in chosen]
+    pictures = [Image.open(frames[i]) for i in chosen]
+    pictures = [picture.convert("L" if picture.mode == "L" else "RGB") for picture in pictures]
     durations = [milliseconds] * (len(pictures) - 1) + [2_000]
     _replace(
         path,
@@ -67,7 +68,7 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
         return
     panels = {
         "loss": (("d_loss", "discriminator"), ("g_loss", "generator")),
-        "mean probability of being real": (("d_real", "real images"), ("d_fake", "generated images")),
+        "mean probability of being real": (("d_real", "real"), ("d_fake", "generated")),
         "gradient norm": (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
     }
     figure = Figure(figsize=(11, 3.2), layout="constrained")
@@ -96,13 +97,6 @@ def _scatter(points: np.ndarray):
     reach = max(1.5, 1.1 * np.abs(points).max())
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     return figure
-
-
-def _is_grey(path: Path) -> bool:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.mode == "L"
 
 
 def _replace(path: Path, save) -> None:

@@ -135,7 +135,7 @@ class Run:
 
     def _diverged(self, step: int, quantity: str, value) -> None:
         saved = self.checkpoints.newest()
-        kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was written yet"
+        kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         raise Diverged(
             f"training diverged: {quantity} is {value} at step {step} ({kept} in {self.path}); "
             "try a smaller --learning-rate"

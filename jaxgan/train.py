@@ -1,7 +1,9 @@
 """python -m jaxgan.train: train a GAN, as a pure function of its configuration and seed."""
 
 import contextlib
+import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -189,8 +191,9 @@ def header(config: Config, dataset, out: Path, begin: int) -> str:
     import jax
 
     return (
-        f"{dataset.name} ({dataset.describe()}), {config.network}, {config.loss}, seed {config.seed}, "
-        f"on {jax.devices()[0].device_kind}: steps {begin} to {config.steps} in {out}"
+        f"{dataset.name} ({dataset.describe()}), {config.network}, {config.loss}, "
+        f"seed {config.seed}, on {jax.devices()[0].device_kind}: "
+        f"steps {begin} to {config.steps} in {out}"
     )
 
 
@@ -200,13 +203,37 @@ def say(*lines: str) -> None:
         print(f"jaxgan: {line}", flush=True)
 
 
-def command() -> int:
-    """Runs the command line and returns its exit status."""
+def parsed() -> Config:
+    """Returns the configuration of the command line; raises `UsageError`."""
     import tyro
 
-    config = tyro.cli(Config, prog="python -m jaxgan.train")
+    printed = io.StringIO()
     try:
-        main(config)
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(Config, prog="python -m jaxgan.train")
+    except SystemExit as end:
+        if not end.code:
+            raise
+    # What tyro prints is a title, a rule, the message, and after another rule its hints.
+    blocks = re.split(r"\n[\W_]*\n", printed.getvalue().strip())
+    message = " ".join(re.sub(r"[\u2500-\u257f]", "", blocks[min(1, len(blocks) - 1)]).split())
+    raise UsageError(f"{message}; see --help")
+
+
+def drop_late_writes(unraisable) -> None:
+    """Reports an error that nothing could catch, but for one that says nothing new.
+
+    Where a checkpoint fails, the writes still under way find the event loop of its storage closed.
+    """
+    if str(unraisable.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(unraisable)
+
+
+def command() -> int:
+    """Runs the command line and returns its exit status."""
+    sys.unraisablehook = drop_late_writes
+    try:
+        main(parsed())
     except (UsageError, RunError, Interrupted) as error:
         message, status = str(error), error.status
     except KeyboardInterrupt:

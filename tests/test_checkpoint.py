@@ -38,7 +38,8 @@ def save_all(checkpoints, *steps):
 
 def damage(directory):
     """Flips a bit in the largest file."""
-    file = max((path for path in directory.rglob("*") if path.is_file()), key=lambda p: p.stat().st_size)
+    files = (path for path in directory.rglob("*") if path.is_file())
+    file = max(files, key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)

@@ -92,7 +92,10 @@ def discriminator_update(layers, optimiser, real, fake):
     loss = -np.log(sigmoid(real_logits)).mean() - np.log(1 - sigmoid(fake_logits)).mean()
     real_grads, _ = backward(layers, real_tape, (sigmoid(real_logits) - 1) / n, 0.2)
     fake_grads, _ = backward(layers, fake_tape, sigmoid(fake_logits) / n, 0.2)
-    grads = [[a + b for a, b in zip(r, f, strict=True)] for r, f in zip(real_grads, fake_grads, strict=True)]
+    grads = [
+        [a + b for a, b in zip(ours, theirs, strict=True)]
+        for ours, theirs in zip(real_grads, fake_grads, strict=True)
+    ]
     means = sigmoid(real_logits).mean(), sigmoid(fake_logits).mean()
     return optimiser.update(layers, grads), loss, means, norm(grads)
 
@@ -183,7 +186,8 @@ def _logits(params, x):
 def test_default_adam_is_the_exercises():
     tx, ours = adam(), {"w": jnp.array([1.0, -2.0])}
     state = tx.init(ours)
-    reference, optimiser = [[np.array([1.0, -2.0]), np.zeros(1)]], Adam([[np.zeros(2), np.zeros(1)]])
+    reference = [[np.array([1.0, -2.0]), np.zeros(1)]]
+    optimiser = Adam([[np.zeros(2), np.zeros(1)]])
     for grad in ([0.3, -4.0], [1.0, 2.0], [-5.0, 0.1]):
         updates, state = tx.update({"w": jnp.array(grad)}, state)
         ours = jax.tree.map(jnp.add, ours, updates)

@@ -27,7 +27,9 @@ def model():
 
 def run(model, dataset, state=None, stopping=lambda: False, **plan):
     state = model.init(KEY) if state is None else state
-    plan = Plan(**{"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan})
+    plan = Plan(
+        **{"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan}
+    )
     return list(calls(model, KEY, state, dataset, 8, 9, plan, stopping))
 
 
@@ -50,7 +52,9 @@ def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_ca
     found = run(model, dataset, steps_per_call=steps_per_call)
     assert sha256(found[-1].snapshot[0]) == sha256(expected[-1].snapshot[0])
     for name in expected[0].metrics._fields:
-        joined = [np.concatenate([getattr(c.metrics, name) for c in cs]) for cs in (found, expected)]
+        joined = [
+            np.concatenate([getattr(c.metrics, name) for c in cs]) for cs in (found, expected)
+        ]
         np.testing.assert_array_equal(*joined)
 
 

@@ -34,7 +34,7 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path, ring):
     with opened(tmp_path, ring, steps=7, steps_per_call=3, sample_every=9):
         pass
     with (
-        pytest.raises(UsageError, match=r"seed 0 there, 4 now; loss non_saturating there, minimax now"),
+        pytest.raises(UsageError, match="seed 0 there, 4 now; loss non_saturating there, minimax"),
         opened(tmp_path, ring, loss="minimax", seed=4),
     ):
         pass

@@ -84,7 +84,7 @@ def permuted(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
         coin = _mixed(jnp.maximum(x, partner) ^ salt) >> 31
         return jnp.where(coin == 1, partner, x), None
 
-    return lax.scan(swap_or_not, positions, (pivots, salts), unroll=8)[0]
+    return lax.scan(swap_or_not, positions, (pivots, salts), unroll=2)[0]
 
 
 def _mixed(x: jax.Array) -> jax.Array:

@@ -34,6 +34,7 @@ def load(directory: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
     """
     if not directory.is_dir():
         return None
+    damaged = RunError(f"the cached arrays in {directory} are damaged: delete that folder")
     try:
         images, labels = (
             np.load(directory / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -41,9 +42,9 @@ def load(directory: Path) -> tuple[np.ndarray, np.ndarray, str] | None:
         )
         expected = json.loads((directory / "fingerprint.json").read_text())["sha256"]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"the cached arrays in {directory} are damaged: delete that folder") from error
+        raise damaged from error
     if fingerprint(images, labels) != expected:
-        raise RunError(f"the cached arrays in {directory} are damaged: delete that folder")
+        raise damaged
     return images, labels, expected
 
 

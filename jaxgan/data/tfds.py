@@ -104,7 +104,7 @@ def prepare(name: str, root: Path) -> Path:
         f"{name} is not prepared in {builder.data_dir} (dataset_info.json, features.json, "
         f"{name}-train.array_record-*)"
     )
-    advice = "copy those files there, name another --data-dir, or use --dataset digits (no download)"
+    advice = "put them there, name another --data-dir, or use --dataset digits (no download)"
     if not _reachable(builder.URL):
         raise Unavailable(f"{looked} and cannot be downloaded from {builder.URL}: {advice}")
     print(f"jaxgan: downloading {name} from {builder.URL} to {root}", file=sys.stderr)

@@ -1,0 +1,364 @@
+"""The command as users run it, and the contracts it keeps."""
+
+import dataclasses
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import train
+from jaxgan.checkpoint import Checkpoints, load_generator
+from jaxgan.config import Config
+from jaxgan.errors import Diverged, UsageError
+from jaxgan.gan import non_finite
+
+SMALL = Config(
+    dataset="digits",
+    batch_size=8,
+    latent_size=8,
+    steps=60,
+    steps_per_call=10,
+    sample_every=20,
+    checkpoint_every=20,
+)
+
+
+def small(out: Path, **settings) -> Config:
+    return dataclasses.replace(SMALL, out=out, **settings)
+
+
+def flags(config: Config) -> list[str]:
+    """The command line of a configuration."""
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    return [part for k, v in changed.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+
+
+def launch(config: Config, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxgan.train", *flags(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def digest(out: Path) -> str:
+    return json.loads((out / "summary.json").read_text())["state_sha256"]
+
+
+def assert_same_run(found: Path, expected: Path):
+    assert digest(found) == digest(expected)
+    names = sorted(path.name for path in (expected / "samples").iterdir())
+    assert sorted(path.name for path in (found / "samples").iterdir()) == names
+    for name in ("metrics.jsonl", *(f"samples/{name}" for name in names)):
+        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+def assert_one_line(stderr: str, *words: str):
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1, stderr
+    assert lines[0].startswith("jaxgan: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of `SMALL`, never interrupted."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train.main(small(out))
+    return out
+
+
+def test_the_run_directory_holds_the_run(finished):
+    assert {path.name for path in finished.iterdir()} == {
+        ".lock",
+        "checkpoints",
+        "config.json",
+        "curves.png",
+        "generator",
+        "metrics.jsonl",
+        "samples",
+        "summary.json",
+        "training.gif",
+    }
+    summary = json.loads((finished / "summary.json").read_text())
+    rows = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [10, 20, 30, 40, 50, 60]
+    assert summary["final"] == rows[-1]
+    assert summary["steps"] == 60
+    assert summary["seconds"] > 0
+    assert summary["images_per_second"] > 0
+    assert sorted(p.name for p in (finished / "samples").iterdir()) == [
+        f"{step:09d}.png" for step in (0, 20, 40, 60)
+    ]
+    with Image.open(finished / "training.gif") as animation:
+        assert animation.n_frames == 4
+
+
+def test_the_generator_is_loadable_on_its_own(finished):
+    images = load_generator(finished / "generator")(jax.random.key(0), train.NUM_SAMPLES)
+    from jaxgan.plots import grid
+
+    with Image.open(finished / "samples" / "000000060.png") as picture:
+        drawn = np.asarray(picture, int)
+    assert np.abs(drawn - grid(np.asarray(images)).astype(int)).max() <= 1
+
+
+def test_another_process_reaches_the_same_state(finished, tmp_path):
+    process = launch(small(tmp_path / "run"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert err == ""
+    assert "digits (1,797 images 28x28x1)" in out
+    assert_same_run(tmp_path / "run", finished)
+
+
+def test_another_seed_reaches_another_state(finished, tmp_path):
+    train.main(small(tmp_path / "run", seed=1))
+    assert digest(tmp_path / "run") != digest(finished)
+
+
+def test_a_run_that_is_extended_equals_the_longer_run(finished, tmp_path, capsys):
+    out = tmp_path / "run"
+    train.main(small(out, steps=20))
+    train.main(small(out, steps=40, steps_per_call=7))
+    train.main(small(out))
+    assert_same_run(out, finished)
+    capsys.readouterr()
+    train.main(small(out))
+    assert "complete at step 60" in capsys.readouterr().out
+    assert_same_run(out, finished)
+
+
+LONG = {"steps": 1_200, "checkpoint_every": 400, "sample_every": 400}
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """A run of `SMALL` with `LONG`, never interrupted."""
+    out = tmp_path_factory.mktemp("long") / "run"
+    train.main(small(out, **LONG))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, number, status):
+    out = tmp_path / "run"
+    process = launch(small(out, **LONG))
+    wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == status, err
+    assert not (out / "summary.json").exists()
+    if number != signal.SIGKILL:
+        assert "Traceback" not in err
+        stopped = int(re.search(r"stopped at step (\d+): the same command", err)[1])
+        assert 0 < stopped < LONG["steps"]
+        assert (out / "checkpoints" / str(stopped)).is_dir()
+    train.main(small(out, **LONG))
+    assert_same_run(out, long)
+
+
+def test_killed_while_a_checkpoint_is_written(tmp_path, long):
+    out = tmp_path / "run"
+    for _ in range(2):
+        process = launch(small(out, **LONG | {"checkpoint_every": 10}))
+        folder = out / "checkpoints"
+        wait_until(process, lambda folder=folder: any(folder.glob("*tmp*")), folder)
+        process.kill()
+        process.communicate()
+    train.main(small(out, **LONG))
+    assert_same_run(out, long)
+    assert len(list((out / "checkpoints").iterdir())) == 3
+
+
+def wait_until(process, condition, path: Path):
+    """Returns once the path exists and the condition holds; the process must not end before."""
+    while not (path.exists() and condition()):
+        try:
+            process.wait(0.002)
+        except subprocess.TimeoutExpired:
+            continue
+        raise AssertionError(process.communicate())
+
+
+def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, capsys):
+    out = tmp_path / "run"
+    train.main(small(out, steps=40))
+    for file in (out / "checkpoints" / "40").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:-3])
+    train.main(small(out))
+    said = capsys.readouterr().out
+    assert "checkpoint of step 40 is damaged" in said
+    assert "continuing from step 20" in said
+    assert_same_run(out, finished)
+
+
+@pytest.mark.parametrize("poisoned", ["metrics", "state"])
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
+    build = train.build
+
+    def build_poisoned(config, dataset):
+        model = build(config, dataset)
+
+        def step(key, state, batch):
+            state, metrics = model.step(key, state, batch)
+            poison = jnp.where(state.step >= 33, jnp.nan, 0)
+            if poisoned == "metrics":
+                return state, metrics._replace(g_loss=metrics.g_loss + poison)
+            bias = state.ema["Dense_1"]["bias"] + poison
+            ema = {**state.ema, "Dense_1": {**state.ema["Dense_1"], "bias": bias}}
+            return state._replace(ema=ema), metrics
+
+        return model._replace(step=step)
+
+    monkeypatch.setattr(train, "build", build_poisoned)
+    expected = {
+        "metrics": "g_loss is nan at step 33 .*checkpoint of step 20 is kept",
+        "state": "ema/Dense_1/bias is not finite at step 40 .*checkpoint of step 20 is kept",
+    }
+    with pytest.raises(Diverged, match=expected[poisoned]):
+        train.main(small(tmp_path / "run"))
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["20"]
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "NaN" not in rows
+    about = json.loads((tmp_path / "run" / "generator" / "generator.json").read_text())
+    assert about["step"] == 20
+
+
+def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
+    assert status == 1
+    assert_one_line(capsys.readouterr().err, "training diverged", "at step", "--learning-rate")
+    template = jax.eval_shape(train.build(SMALL, _digits()).init, jax.random.key(0))
+    checkpoints = Checkpoints(out / "checkpoints")
+    found = checkpoints.latest(template)
+    checkpoints.close()
+    assert found is None or not any(non_finite(found[1]).values())
+
+
+def _digits():
+    from jaxgan.data import load
+
+    return load("digits")[0]
+
+
+def run_command(monkeypatch, arguments: list[str]) -> int:
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    try:
+        return train.command()
+    except SystemExit as end:
+        return end.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--dataset", "minst"], 2, ["minst", "mnist", "digits", "ring"]),
+        (["--network", "cnn"], 2, ["cnn", "mlp"]),
+        (["--loss", "bce"], 2, ["bce", "non_saturating", "minimax"]),
+        (["--batch-size", "0"], 2, ["--batch-size 0"]),
+        (["--steps", "-5"], 2, ["--steps -5"]),
+        (["--batch-size", "4000"], 2, ["4000", "1797", "--batch-size"]),
+        (["--batch-size", "1000", "--d-steps", "2"], 2, ["2000", "1797", "--batch-size"]),
+        (["--data-dir", "nowhere", "--dataset", "mnist"], 2, ["nowhere", "not a folder"]),
+        (["--data-dir", ".", "--dataset", "mnist"], 1, ["mnist is not prepared", "digits"]),
+        (["--out", "/proc/nothing/run"], 1, ["/proc/nothing"]),
+        (["--stepz", "5"], 2, ["stepz"]),
+        (["--steps", "many"], 2, ["many", "steps"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_a_user_gets_wrong(
+    tmp_path, monkeypatch, capsys, no_network, arguments, status, words
+):
+    monkeypatch.chdir(tmp_path)
+    before = [] if "--dataset" in arguments else ["--dataset", "digits"]
+    assert run_command(monkeypatch, [*before, *arguments]) == status
+    assert_one_line(capsys.readouterr().err, *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fewer_steps_than_were_taken_are_refused(finished):
+    with pytest.raises(UsageError, match="taken 60 steps already"):
+        train.main(small(finished, steps=59))
+
+
+def test_another_configuration_is_refused(finished):
+    before = digest(finished)
+    with pytest.raises(UsageError, match="batch_size 8 there, 9 now"):
+        train.main(small(finished, batch_size=9))
+    assert digest(finished) == before
+
+
+def test_overwrite_starts_afresh(tmp_path, finished):
+    out = tmp_path / "run"
+    train.main(small(out, seed=5, steps=20))
+    train.main(small(out, overwrite=True))
+    assert_same_run(out, finished)
+
+
+def test_without_data_it_trains_on_digits_and_says_so(tmp_path, capsys, no_network):
+    train.main(small(tmp_path / "run", dataset=None, steps=10))
+    assert "training on scikit-learn's digits" in capsys.readouterr().out
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert content["dataset"]["name"] == "digits"
+    assert "MNIST is neither on disk" in content["dataset"]["remark"]
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, finished):
+    """A limit on the size of files: to the writer it is as if the disk were full."""
+    out = tmp_path / "run"
+    train.main(small(out, steps=20))
+
+    process = launch(small(out))
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert_one_line(err, "could not be written", "run the same command again")
+    train.main(small(out))
+    assert_same_run(out, finished)
+
+
+def test_mixtures_train(tmp_path):
+    summary = train.main(small(tmp_path / "run", dataset="ring", steps=40))
+    assert summary["steps"] == 40
+    assert np.isfinite(list(summary["final"].values())).all()
+
+
+def test_asking_for_help_does_not_load_jax():
+    code = "import sys, jaxgan.train, jaxgan.config; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_mnist_begins_to_look_like_digits(tmp_path, mnist_dir):
+    config = Config(dataset="mnist", data_dir=mnist_dir, steps=400, out=tmp_path / "run")
+    summary = train.main(config)
+    content = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert content["dataset"]["holds"] == "60,000 images 28x28x1"
+    images = np.asarray(load_generator(tmp_path / "run" / "generator")(jax.random.key(1), 64))
+    border = np.concatenate([images[:, :3].ravel(), images[:, -3:].ravel()])
+    assert border.mean() < -0.9  # Black at the edges,
+    assert images[:, 8:20, 8:20].mean() > border.mean() + 0.3  # strokes in the middle,
+    assert images.std(axis=0).mean() > 0.1  # and not always the same.
+    assert 0.2 < summary["final"]["d_loss"] < 2.5
