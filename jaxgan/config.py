@@ -1,7 +1,6 @@
 """Every setting of a run, its default and its meaning."""
 
 import dataclasses
-import math
 from pathlib import Path
 
 from jaxgan.errors import UsageError
@@ -65,6 +64,11 @@ BOOKKEEPING = frozenset(
 """The settings that a run may change when it is continued: they do not decide its state."""
 
 
+LARGEST_FLOAT32 = 3.4e38
+BELOW_ONE = 1 - 2.0**-24
+"""The largest number below one that is still below one as a float32."""
+
+
 def validate(config: Config) -> None:
     """Raises `UsageError` for a number that no run can have."""
     for field in dataclasses.fields(config):
@@ -73,14 +77,16 @@ def validate(config: Config) -> None:
         if field.name in ("steps_per_call", "batch_size", "latent_size", "d_steps", "steps") or (
             field.name.endswith("_every")
         ):
-            if value is not None and value < 1:
-                raise UsageError(f"{flag} {value} must be at least 1")
+            if value is not None and not 1 <= value < 2**31:
+                raise UsageError(f"{flag} {value} must be at least 1 and below 2**31")
         elif field.name in ("beta1", "beta2", "ema_decay"):
-            if not 0 <= value < 1:
+            if not 0 <= value <= BELOW_ONE:
                 raise UsageError(f"{flag} {value} must be at least 0 and below 1")
-        elif field.name == "learning_rate" and not (value > 0 and math.isfinite(value)):
-            raise UsageError(f"{flag} {value} must be above 0")
+        elif field.name == "learning_rate" and not 0 < value < LARGEST_FLOAT32:
+            raise UsageError(f"{flag} {value} must be above 0 and a float32")
         elif field.name == "seed" and not 0 <= value < 2**32:
             raise UsageError(f"{flag} {value} must be at least 0 and below 2**32")
-    if config.steps >= 2**31:
-        raise UsageError(f"--steps {config.steps} must be below 2**31")
+    if config.batch_size * config.d_steps >= 2**31:
+        raise UsageError(
+            f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below 2**31"
+        )

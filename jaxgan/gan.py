@@ -156,9 +156,9 @@ def gan(
 
         (value, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
         stats = d.stats
-        if stats:  # The passes of the loss again: XLA computes what is the same only once.
-            for images in (real, fake):
-                _, stats = _train_mode(discriminator, d.params, stats, images)
+        if stats:  # The pass of the loss again: XLA computes what is the same only once.
+            both = jnp.concatenate([real, fake])
+            _, stats = _train_mode(discriminator, d.params, stats, both)
         return _update(d_tx, d, grads, stats), value, logits, grads
 
     def sample(key: jax.Array, state: GANState, num_samples: int) -> jax.Array:

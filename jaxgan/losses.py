@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
 Critic = Callable[[jax.Array], jax.Array]
@@ -26,10 +27,16 @@ class Loss(NamedTuple):
     generator: Callable[..., jax.Array]
 
 
+def scores(critic: Critic, real: jax.Array, fake: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the logits of real and of generated images, `[n]` each, from one pass over both."""
+    real_logits, fake_logits = jnp.split(critic(jnp.concatenate([real, fake])), 2)
+    return real_logits, fake_logits
+
+
 def _cross_entropy_discriminator(critic: Critic, real, fake, key):
     """Returns -log D(real) - log(1 - D(fake)), the means added, and the logits."""
     del key
-    real_logits, fake_logits = critic(real), critic(fake)
+    real_logits, fake_logits = scores(critic, real, fake)
     loss = binary_cross_entropy(real_logits, 1.0).mean()
     loss += binary_cross_entropy(fake_logits, 0.0).mean()
     return loss, (real_logits, fake_logits)

@@ -18,7 +18,7 @@ from jaxgan.checkpoint import Checkpoints, save_generator, sha256
 from jaxgan.config import BOOKKEEPING, Config
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.files import write_text
-from jaxgan.gan import GANState, averaged
+from jaxgan.gan import GANState, Metrics, averaged
 from jaxgan.loops import Call
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -54,13 +54,16 @@ class Run:
         """
         found = self.checkpoints.latest(template)
         step, state, damaged = found or (0, None, [])
+        rows = self.rows()
+        if rows and not found:
+            self.remarks.append("no checkpoint had been saved: starting from step 0 again")
         for bad in damaged:
             self.remarks.append(
                 f"the checkpoint of step {bad} is damaged (moved to {self.path / 'damaged'}): "
                 f"continuing from step {step}"
             )
-        rows = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
-        write_text(self.path / "metrics.jsonl", "".join(rows))
+        kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
         return state
 
     def record(self, call: Call, log_every: int) -> dict[str, float]:
@@ -107,20 +110,32 @@ class Run:
         write_json(self.path / "summary.json", summary)
         return summary
 
+    def worth_opening(self) -> list[Path]:
+        """Returns the files that a person looks at first."""
+        files = (self.path / name for name in ("training.gif", "curves.png", "summary.json"))
+        return [file for file in files if file.exists()]
+
     def summary(self) -> dict | None:
-        """Returns what `summary.json` says, None where the run has not come to an end."""
-        path = self.path / "summary.json"
-        return read_json(path) if path.exists() else None
+        """Returns what `summary.json` says, None where it does not say that the run has ended."""
+        summary = read_json(self.path / "summary.json")
+        return summary if "steps" in summary and "state_sha256" in summary else None
 
     def rows(self) -> list[dict]:
-        """Returns the complete lines of `metrics.jsonl`."""
+        """Returns the complete lines of `metrics.jsonl`. Raises `RunError` where it is damaged."""
         path = self.path / "metrics.jsonl"
+        lines = path.read_bytes().splitlines() if path.exists() else []
         rows = []
-        for line in path.read_text().splitlines() if path.exists() else []:
+        for number, line in enumerate(lines, 1):
             try:
-                rows.append(json.loads(line))
-            except ValueError:  # The last line of a process that was killed while it wrote.
-                break
+                row = json.loads(line)
+                rows.append({name: row[name] + 0 for name in ("step", *Metrics._fields)})
+            except (ValueError, KeyError, TypeError) as error:
+                if number == len(lines):  # A process was killed while it wrote.
+                    break
+                raise RunError(
+                    f"line {number} of {path} is damaged: repair that line, or move the file away, "
+                    "and run the same command again"
+                ) from error
         return rows
 
     def _check_finite(self, call: Call, metrics: dict[str, np.ndarray]) -> None:
@@ -138,7 +153,7 @@ class Run:
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         raise Diverged(
             f"training diverged: {quantity} is {value} at step {step} ({kept} in {self.path}); "
-            "try a smaller --learning-rate"
+            "start afresh with --overwrite and, perhaps, a smaller --learning-rate"
         )
 
 
@@ -155,13 +170,17 @@ def opened(path: Path, description: dict, overwrite: bool) -> Iterator[Run]:
         raise UsageError(f"--out {path} is a file; name a folder")
     if path.is_dir() and not known.exists() and _foreign(path):
         raise UsageError(f"--out {path} holds other files and no run; name another folder")
+    if known.exists() and not description.keys() <= read_json(known).keys():
+        raise UsageError(
+            f"{known} is not the file of a run, or is damaged: restore it, or name another --out"
+        )
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
         if overwrite:
             for name in CONTENTS:
                 _remove(path / name)
         remarks = []
-        if known.exists():
+        if _started(path):
             remarks = _compared(path, read_json(known), description)
         else:
             write_json(known, description)
@@ -201,11 +220,12 @@ def describe(config: Config, dataset, remark: str) -> dict:
 
 
 def read_json(path: Path) -> dict:
-    """Returns the content of a file; raises `RunError` where it is damaged."""
+    """Returns the object in a file, an empty one where the file is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise RunError(f"{path} is damaged; restore it or start afresh with --overwrite") from error
+        content = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -216,6 +236,14 @@ def write_json(path: Path, content: dict) -> None:
 def _foreign(directory: Path) -> bool:
     leftovers = (".lock", "config.json.tmp")  # Of a process that was killed as it began.
     return any(child.name not in leftovers for child in directory.iterdir())
+
+
+def _started(path: Path) -> bool:
+    """Whether a run has left more there than its configuration and a first picture."""
+    metrics, checkpoints = path / "metrics.jsonl", path / "checkpoints"
+    return (metrics.exists() and metrics.stat().st_size > 0) or (
+        checkpoints.is_dir() and any(checkpoints.iterdir())
+    )
 
 
 def _compared(directory: Path, before: dict, now: dict) -> list[str]:
@@ -234,7 +262,7 @@ def _compared(directory: Path, before: dict, now: dict) -> list[str]:
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(
-            f"{directory / 'config.json'} is damaged; restore it or start afresh with --overwrite"
+            f"{directory / 'config.json'} is damaged: restore it, or name another --out"
         ) from error
     differing = [f"{name} {a} there, {b} now" for name, (a, b) in pairs.items() if a != b]
     if differing:

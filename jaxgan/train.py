@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -79,7 +80,7 @@ def main(config: Config) -> dict:
             message = f"stopped at step {state.step}: the same command continues from there"
             raise Interrupted(caught[0], message)
         summary = directory.summarise(state, speed)
-        say(f"done: {out}/training.gif, {out}/curves.png, {out}/summary.json")
+        say("done: " + ", ".join(map(str, directory.worth_opening())))
         return summary
 
 
@@ -103,10 +104,10 @@ def recorded(calls, directory, config: Config, state) -> tuple:
             )
             if call.snapshot is not None:
                 state, _ = call.snapshot
+    if len(times) < 2:
+        times = [(begin, began), *times, (begin, time.perf_counter())][:2]
     # The first call compiles: the rate is that of the others, where there are any.
     (first, since), (last, until) = times[0], times[-1]
-    if len(times) == 1:
-        first, since = begin, began
     return state, {
         "seconds": round(time.perf_counter() - began, 3),
         "images_per_second": round(images_a_step * (last - first) / (until - since), 1),
@@ -169,13 +170,10 @@ def stop_signals() -> Iterator[list[int]]:
         return
     before = {number: signal.getsignal(number) for number in numbers}
 
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
     def catch(number, frame):
+        if caught:
+            stop_at_once(number, frame)
         caught.append(number)
-        restore()
         print("\njaxgan: finishing the call under way and saving", file=sys.stderr, flush=True)
 
     for number in numbers:
@@ -183,7 +181,15 @@ def stop_signals() -> Iterator[list[int]]:
     try:
         yield caught
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_at_once(number: int, frame) -> None:
+    """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
+    message = "jaxgan: stopped at once: the same command continues from what was saved\n"
+    os.write(sys.stderr.fileno(), message.encode())
+    os._exit(128 + number)
 
 
 def header(config: Config, dataset, out: Path, begin: int) -> str:
@@ -214,10 +220,15 @@ def parsed() -> Config:
     except SystemExit as end:
         if not end.code:
             raise
-    # What tyro prints is a title, a rule, the message, and after another rule its hints.
-    blocks = re.split(r"\n[\W_]*\n", printed.getvalue().strip())
-    message = " ".join(re.sub(r"[\u2500-\u257f]", "", blocks[min(1, len(blocks) - 1)]).split())
-    raise UsageError(f"{message}; see --help")
+    # What tyro prints is a box with a title, the message, and after a rule its hints.
+    lines = (
+        re.sub(r"[\u2500-\u257f]|-{3,}", " ", line).split()
+        for line in printed.getvalue().splitlines()
+    )
+    _, *lines = [" ".join(words) for words in lines if words]
+    hints = ("Perhaps you meant", "For full helptext", "Argument helptext", "Similar")
+    message = itertools.takewhile(lambda line: not line.startswith(hints), lines)
+    raise UsageError(f"{' '.join(message)}; see --help")
 
 
 def drop_late_writes(unraisable) -> None:
@@ -232,15 +243,20 @@ def drop_late_writes(unraisable) -> None:
 def command() -> int:
     """Runs the command line and returns its exit status."""
     sys.unraisablehook = drop_late_writes
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_at_once)
     try:
         main(parsed())
     except (UsageError, RunError, Interrupted) as error:
         message, status = str(error), error.status
-    except KeyboardInterrupt:
-        message, status = "stopped before a step was taken", 130
     except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        message, status = f"{error.strerror or error}{place}", 1
+        place = f" ({error.filename})" if error.filename else ""
+        advice = "see that it can be written to and has room, and run the same command again"
+        message, status = f"{error.strerror or error}{place}: {advice}", 1
+    except Exception as error:
+        if not re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
+            raise
+        message, status = "out of memory: choose a smaller --batch-size or --latent-size", 1
     else:
         return 0
     print(f"jaxgan: {message}", file=sys.stderr)

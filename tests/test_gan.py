@@ -242,9 +242,9 @@ def test_statistics_follow_the_batches_and_serve_the_samples(drawn):
     g_stats = new.generator.stats["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(g_stats["mean"], 0.5 * hidden.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(g_stats["var"], 0.5 + 0.5 * hidden.var(0), rtol=1e-4)
-    # Real images first and then generated ones, which the generator has brought to mean zero.
+    # Half of them are real; the generated ones have mean zero, for the generator ends in a norm.
     d_stats = new.discriminator.stats["batch_stats"]["BatchNorm_0"]
-    expected = 0.25 * np.asarray(real, np.float64).reshape(8, -1).mean(0)
+    expected = 0.5 * 0.5 * np.asarray(real, np.float64).reshape(8, -1).mean(0)
     np.testing.assert_allclose(d_stats["mean"], expected, rtol=1e-4, atol=1e-5)
     frozen = new._replace(generator=new.generator._replace(stats=state.generator.stats))
     assert not np.allclose(model.sample(KEY, new, 3), model.sample(KEY, frozen, 3))

@@ -7,6 +7,7 @@ from jaxgan import run
 from jaxgan.config import Config
 from jaxgan.data import load
 from jaxgan.errors import RunError, UsageError
+from jaxgan.gan import Metrics
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,15 @@ def test_config_json_says_what_the_run_depends_on(tmp_path, ring):
     assert content["device"]["platform"] == "cpu"
 
 
+def begin(path):
+    """Leaves the trace of a first step."""
+    row = dict.fromkeys(("step", *Metrics._fields), 1)
+    (path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+
+
 def test_another_configuration_is_refused_with_what_differs(tmp_path, ring):
     with opened(tmp_path, ring):
-        pass
+        begin(tmp_path)
     with opened(tmp_path, ring, steps=7, steps_per_call=3, sample_every=9):
         pass
     with (
@@ -42,9 +49,17 @@ def test_another_configuration_is_refused_with_what_differs(tmp_path, ring):
         pass
 
 
+def test_a_run_without_a_step_takes_another_configuration(tmp_path, ring):
+    with opened(tmp_path, ring, latent_size=1_000_000):
+        pass
+    with opened(tmp_path, ring, latent_size=10):
+        pass
+    assert json.loads((tmp_path / "config.json").read_text())["config"]["latent_size"] == 10
+
+
 def test_changed_versions_are_remarked(tmp_path, ring):
     with opened(tmp_path, ring):
-        pass
+        begin(tmp_path)
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
     content["versions"]["jax"] = "0.0.1"
@@ -92,12 +107,47 @@ def test_one_process_at_a_time(tmp_path, ring):
 
 def test_a_half_written_line_is_not_a_line(tmp_path, ring):
     with opened(tmp_path, ring) as directory:
-        (tmp_path / "metrics.jsonl").write_text('{"step": 10}\n{"step": 20}\n{"ste')
-        assert [row["step"] for row in directory.rows()] == [10, 20]
+        begin(tmp_path)
+        with open(tmp_path / "metrics.jsonl", "a") as file:
+            file.write('{"step": 2')
+        assert [row["step"] for row in directory.rows()] == [1]
 
 
-def test_damaged_config_is_one_clear_line(tmp_path, ring):
-    for content in ("{", "[]", '{"config": {}}', "null"):
-        (tmp_path / "config.json").write_text(content)
-        with pytest.raises(RunError, match="damaged.*--overwrite"), opened(tmp_path, ring):
-            pass
+@pytest.mark.parametrize("line", [b"\xff\xfe", b"[]", b"{}", b'{"step": "a"}', b'{"step": 10}'])
+def test_a_damaged_line_is_named_and_nothing_is_dropped(tmp_path, ring, line):
+    with opened(tmp_path, ring) as directory:
+        begin(tmp_path)
+        path = tmp_path / "metrics.jsonl"
+        content = line + b"\n" + path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(RunError, match="line 1 of .* is damaged"):
+            directory.rows()
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("content", ["{", "[]", '{"model_type": "bert"}', "null"])
+def test_a_folder_with_another_config_json_is_foreign(tmp_path, ring, content, overwrite):
+    (tmp_path / "config.json").write_text(content)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(UsageError, match="name another --out"), opened(tmp_path, ring, overwrite):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "checkpoints"}
+    assert (tmp_path / "config.json").read_text() == content
+
+
+def test_a_damaged_config_of_a_run_is_one_clear_line(tmp_path, ring):
+    with opened(tmp_path, ring):
+        begin(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), 3)))
+    with pytest.raises(RunError, match="damaged: restore it"), opened(tmp_path, ring):
+        pass
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"steps": 1}'])
+def test_a_summary_that_says_nothing_is_none(tmp_path, ring, content):
+    with opened(tmp_path, ring) as directory:
+        if content is not None:
+            (tmp_path / "summary.json").write_text(content)
+        assert directory.summary() is None

@@ -154,6 +154,20 @@ def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
         tfds.arrays("mnist", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [("dataset_info.json", '"23"', '"22"'), ("features.json", '"1"', '"3"')],
+)
+def test_damaged_descriptions_are_noticed(site, tmp_path, name, before, after):
+    directory = tfds.prepare("mnist", tmp_path)
+    tfds.arrays("mnist", tmp_path)
+    text = (directory / name).read_text()
+    assert before in text
+    (directory / name).write_text(text.replace(before, after))
+    with pytest.raises(RunError, match="damaged"):
+        tfds.arrays("mnist", tmp_path)
+
+
 def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
     directory = tfds.prepare("mnist", tmp_path)
     (file,) = directory.glob("mnist-train.array_record*")

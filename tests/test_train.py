@@ -177,6 +177,53 @@ def test_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, 
     assert_same_run(out, long)
 
 
+def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch, capsys, finished):
+    init = train.header
+
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGTERM)
+        return init(*arguments)
+
+    monkeypatch.setattr(train, "header", interrupted)
+    out = tmp_path / "run"
+    with pytest.raises(train.Interrupted, match="stopped at step 0") as stopped:
+        train.main(small(out))
+    assert stopped.value.status == 143
+    monkeypatch.undo()
+    train.main(small(out))
+    assert_same_run(out, finished)
+
+
+def test_a_second_signal_acts_at_once(tmp_path):
+    config = small(tmp_path / "run", steps=100_000, steps_per_call=2_000)
+    code = (
+        "import signal, sys; from jaxgan import train; say = train.say\n"
+        "def twice(*lines):\n"
+        "    for _ in range(2): signal.raise_signal(signal.SIGINT)\n"
+        "train.say = twice\n"
+        "sys.exit(train.command())"
+    )
+    arguments = [sys.executable, "-c", code, *flags(config)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert "stopped at once" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("content", [None, "[]", "{"])
+def test_a_run_whose_summary_is_missing_is_summed_up(tmp_path, finished, content):
+    out = tmp_path / "run"
+    train.main(small(out))
+    (out / "training.gif").unlink()
+    if content is None:
+        (out / "summary.json").unlink()
+    else:
+        (out / "summary.json").write_text(content)
+    train.main(small(out))
+    assert_same_run(out, finished)
+    assert (out / "training.gif").exists()
+
+
 def test_killed_while_a_checkpoint_is_written(tmp_path, long):
     out = tmp_path / "run"
     for _ in range(2):

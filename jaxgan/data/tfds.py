@@ -20,6 +20,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+SHAPE = (28, 28, 1)
 PROBE_SECONDS = 4.0
 DECODED_AT_ONCE = 1000
 
@@ -50,7 +51,8 @@ def arrays(
     files = sorted(directory.glob(f"*-{split}.array_record*"))
     if not files:
         raise RunError(_damaged(directory, f"it has no *-{split}.array_record files"))
-    folder = f"jaxgan-{split}-{_digest(files)}"
+    about = [directory / "dataset_info.json", directory / "features.json"]
+    folder = f"jaxgan-{split}-{_digest([*files, *(path for path in about if path.exists())])}"
     places = [directory / folder, cache.user_directory() / name / folder]
     for place in places:
         try:
@@ -76,20 +78,24 @@ def decode(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
     Raises `RunError` where a file is damaged.
     """
+    from array_record.python.array_record_module import ArrayRecordReader
     from tqdm import tqdm
 
     tfds = _tfds()
+    files = directory.glob(f"*-{split}.array_record*")
     try:
         source = tfds.builder_from_directory(directory).as_data_source(split=split)
-        shape = source.dataset_info.features["image"].shape
         count = source.dataset_info.splits[split].num_examples
-        if len(source) != count:
-            raise ValueError(f"{len(source)} examples instead of {count}")
-        images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
+        stored = sum(ArrayRecordReader(str(file)).num_records() for file in files)
+        if not count == len(source) == stored:
+            raise ValueError(f"{stored} examples in its files, {count} by dataset_info.json")
+        images, labels = np.empty((count, *SHAPE), np.uint8), np.empty(count, np.uint8)
         chunks = range(0, count, DECODED_AT_ONCE)
         for start in tqdm(chunks, f"decoding {split} once", disable=None, leave=False):
             indices = range(start, min(start + DECODED_AT_ONCE, count))
             for i, example in zip(indices, source.__getitems__(list(indices)), strict=True):
+                if example["image"].shape != SHAPE:
+                    raise ValueError(f"an image of shape {example['image'].shape}")
                 images[i], labels[i] = example["image"], example["label"]
     except Exception as error:  # What TFDS, its readers and decoders raise has no common type.
         raise RunError(_damaged(directory, _first_line(error))) from error
