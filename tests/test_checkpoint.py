@@ -78,13 +78,13 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(checkpoints):
 
 def test_an_unfinished_checkpoint_is_no_checkpoint(tmp_path, checkpoints):
     save_all(checkpoints, 1)
-    half = checkpoints.directory / "2.orbax-checkpoint-tmp-1"
+    half = checkpoints.directory / "2.orbax-checkpoint-tmp"
     shutil.copytree(checkpoints.directory / "1", half)
     checkpoints.close()
     reopened = Checkpoints(checkpoints.directory)
     assert reopened.latest(a_state(0))[0] == 1
-    assert not half.exists()
     reopened.close()
+    assert not half.exists()
 
 
 def test_when_all_are_damaged_none_is_lost(checkpoints):

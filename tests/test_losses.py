@@ -49,7 +49,7 @@ def test_no_overflow_at_extreme_logits(name, logit):
 def test_only_minimax_saturates_where_the_discriminator_is_sure():
     sure = jnp.full((1, 1), -20.0)
     grad = {
-        name: float(jax.grad(lambda x, loss=loss: loss().generator(linear_critic, x, x, KEY))(sure))
+        name: jax.grad(lambda x, loss=loss: loss().generator(linear_critic, x, x, KEY))(sure).item()
         for name, loss in LOSSES.items()
     }
     np.testing.assert_allclose(grad["non_saturating"], -1, rtol=1e-6)

@@ -1,6 +1,7 @@
 """Data sets held as arrays, and the order in which a run visits them."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,7 @@ class Images:
         return self.images[indices].astype(jnp.float32) / 127.5 - 1
 
 
+@functools.partial(jax.jit, static_argnames=("size", "num_examples"))
 def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int) -> jax.Array:
     """Returns which examples, int32 `[size]`, the batch of a step holds."""
     if size > num_examples:
