@@ -1,12 +1,14 @@
 """Does the classic exercise, a GAN of two three-layer perceptrons, learn to draw MNIST's digits?
 
 Claim: after 20,000 steps of 64 images (21 epochs) most samples are digits that a person can read,
-of all ten classes, though some are blurred or broken; D(real) and D(fake) settle near 0.6 and 0.4.
+though some are blurred or broken, and neither player wins: D(real) stays near 0.6 and D(fake) near
+0.4.
 
     python experiments/mnist_mlp.py --data-dir ~/tensorflow_datasets
 
-Measured with seed 0 on 2 cores of an AMD EPYC (jax 0.10.2): RESULT. The pictures are in
-`runs/mnist_mlp/samples/`, the curves in `runs/mnist_mlp/curves.png`.
+Measured with seed 0 on 2 cores of an AMD EPYC (jax 0.10.2), in 4 to 5 minutes: over the last 5,000
+steps D(real) 0.63, D(fake) 0.38, d_loss 1.08, g_loss 1.25. The last samples are in
+`experiments/results/mnist_mlp.png`; a run leaves its own in `runs/mnist_mlp/`.
 """
 
 from pathlib import Path
