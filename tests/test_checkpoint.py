@@ -76,6 +76,15 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(checkpoints):
     assert checkpoints.latest(a_state(0))[0] == 2
 
 
+def test_a_state_that_is_not_the_one_of_its_digest_is_damaged(checkpoints):
+    save_all(checkpoints, 1, 2)
+    stored = checkpoints.directory / "2" / "digest" / "metadata"
+    digest = sha256(a_state(2))
+    assert digest in stored.read_text()
+    stored.write_text(stored.read_text().replace(digest, sha256(a_state(3))))
+    assert checkpoints.latest(a_state(0))[0] == 1
+
+
 def test_an_unfinished_checkpoint_is_no_checkpoint(tmp_path, checkpoints):
     save_all(checkpoints, 1)
     half = checkpoints.directory / "2.orbax-checkpoint-tmp"
