@@ -47,11 +47,14 @@ class Checkpoints:
 
         absl_logging.set_verbosity(absl_logging.FATAL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Errors arrive as exceptions too.
+        # What a killed process had begun to write. Orbax would remove it too, but some time later.
+        for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished)
         self.directory = directory
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, cleanup_tmp_directories=True),
+            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT),
         )
 
     def save(self, step: int, state: Any) -> None:
