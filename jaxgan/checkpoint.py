@@ -15,6 +15,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from jaxgan import distributed
 from jaxgan.errors import RunError, choose
 from jaxgan.files import replacing, write_text
 from jaxgan.gan import generated, leaves
@@ -36,6 +37,7 @@ def sha256(state: Any) -> str:
 class Checkpoints:
     """The checkpoints of a run, written in the background, the last `KEPT` of them kept.
 
+    In a run of several processes all make the same calls, with the same states; one writes.
     A checkpoint appears under its step's number only when it is complete, and carries the digest of
     its state. Errors of the disk are raised as `RunError` by the call that meets them, which may be
     the one after.
@@ -48,8 +50,9 @@ class Checkpoints:
         absl_logging.set_verbosity(absl_logging.FATAL)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Errors arrive as exceptions too.
         # What a killed process had begun to write. Orbax would remove it too, but some time later.
-        for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
-            shutil.rmtree(unfinished)
+        if distributed.is_first():
+            for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(unfinished)
         self.directory = directory
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
@@ -60,7 +63,7 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Begins to write a state, which must not be donated afterwards."""
         args = self._args.Composite(
-            state=self._args.StandardSave(leaves(state)),
+            state=self._args.StandardSave({k: np.asarray(v) for k, v in leaves(state).items()}),
             digest=self._args.JsonSave({"sha256": sha256(state)}),
         )
         self._checked(lambda: self._manager.save(step, args=args, force=True))
@@ -81,7 +84,8 @@ class Checkpoints:
     def latest(self, template: Any) -> tuple[int, Any, list[int]] | None:
         """Returns the newest complete state, its step, and the steps of damaged ones passed over.
 
-        template: arrays or shapes of the state's structure. None where nothing was ever saved.
+        Its leaves are NumPy's. None where nothing was ever saved.
+        template: arrays or shapes of the state's structure.
         Damaged ones are moved to `damaged/` beside the directory. Raises `RunError` where all are.
         """
         damaged = []
@@ -113,16 +117,19 @@ class Checkpoints:
         )
         if sha256(state) != restored.digest["sha256"]:
             raise ValueError("its digest does not match")
-        return jax.device_put(state)
+        return state
 
     def _set_aside(self, steps: list[int]) -> None:
         if not steps:
             return
-        aside = self.directory.with_name("damaged")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        for step in steps:
-            os.rename(self.directory / str(step), aside / str(step))
+        distributed.meet("found damaged checkpoints")
+        if distributed.is_first():
+            aside = self.directory.with_name("damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir()
+            for step in steps:
+                os.rename(self.directory / str(step), aside / str(step))
+        distributed.meet("set damaged checkpoints aside")
         self._manager.reload()
 
     def _checked(self, action: Callable[[], Any]) -> None:
@@ -144,7 +151,7 @@ def save_generator(directory: Path, variables: dict, description: dict) -> None:
     variables: Flax's, `{"params": ..., ...}`.
     description: the step and what `config.json` says.
     """
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     flat = traverse_util.flatten_dict(variables, sep="/")
     with replacing(directory / "weights.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, **{path: np.asarray(leaf) for path, leaf in flat.items()})

@@ -1,7 +1,9 @@
 """Every setting of a run, its default and its meaning."""
 
 import dataclasses
+import re
 from pathlib import Path
+from typing import Literal
 
 from jaxgan.errors import UsageError
 
@@ -17,6 +19,8 @@ class Config:
     """how many generator updates the run has when it is complete"""
     seed: int = 0
     """the run's key: parameters, order of the data, latents"""
+    seeds: int = 1
+    """how many seeds to train beside one another, from that one on"""
     dataset: str | None = None
     """mnist, fashion_mnist, kmnist, digits, ring or grid; by default mnist, or digits where mnist
     can neither be found nor downloaded"""
@@ -43,8 +47,19 @@ class Config:
     """of the averaged generator that samples are drawn from; 0 turns it off"""
     deterministic: bool = False
     """make a GPU repeat itself to the bit (a CPU always does); slower"""
+    devices: int | Literal["all"] = 1
+    """how many devices share each batch or, with several seeds, the seeds; of each process"""
+    distributed: bool = False
+    """compute the run in the processes that Slurm, MPI, Kubernetes or a Cloud TPU started"""
+    coordinator: str | None = None
+    """HOST:PORT of the first of several processes that were started by hand"""
+    num_processes: int | None = None
+    """how many of them there are"""
+    process_id: int | None = None
+    """which of them this is, from 0 on"""
     out: Path | None = None
-    """the run directory (by default runs/<dataset>-<network>-<seed>)"""
+    """the run directory (by default runs/<dataset>-<network>-<seed>, for several seeds
+    <first>-<last>)"""
     overwrite: bool = False
     """delete the run in that directory and start afresh"""
     steps_per_call: int | None = None
@@ -59,11 +74,13 @@ class Config:
 
 
 BOOKKEEPING = frozenset(
-    "steps data_dir out overwrite steps_per_call log_every sample_every checkpoint_every".split()
+    "steps data_dir out overwrite steps_per_call log_every sample_every checkpoint_every "
+    "devices distributed coordinator num_processes process_id".split()
 )
 """The settings that a run may change when it is continued: they do not decide its state."""
 
 
+COUNTS = "steps seeds batch_size latent_size d_steps steps_per_call devices num_processes".split()
 LARGEST_FLOAT32 = 3.4e38
 BELOW_ONE = 1 - 2.0**-24
 """The largest number below one that is still below one as a float32."""
@@ -74,10 +91,8 @@ def validate(config: Config) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         flag = "--" + field.name.replace("_", "-")
-        if field.name in ("steps_per_call", "batch_size", "latent_size", "d_steps", "steps") or (
-            field.name.endswith("_every")
-        ):
-            if value is not None and not 1 <= value < 2**31:
+        if field.name in COUNTS or field.name.endswith("_every"):
+            if value not in (None, "all") and not 1 <= value < 2**31:
                 raise UsageError(f"{flag} {value} must be at least 1 and below 2**31")
         elif field.name in ("beta1", "beta2", "ema_decay"):
             if not 0 <= value <= BELOW_ONE:
@@ -86,6 +101,19 @@ def validate(config: Config) -> None:
             raise UsageError(f"{flag} {value} must be above 0 and a float32")
         elif field.name == "seed" and not 0 <= value < 2**32:
             raise UsageError(f"{flag} {value} must be at least 0 and below 2**32")
+    if config.seed + config.seeds > 2**32:
+        raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be below 2**32")
+    named = (config.coordinator, config.num_processes, config.process_id)
+    if named.count(None) not in (0, 3):
+        raise UsageError("--coordinator, --num-processes and --process-id go together")
+    if config.coordinator is not None:
+        if not re.fullmatch(r"\S+:\d+", config.coordinator):
+            raise UsageError(f"--coordinator {config.coordinator} must be HOST:PORT")
+        if not 0 <= config.process_id < config.num_processes:
+            raise UsageError(
+                f"--process-id {config.process_id} must be at least 0 and below --num-processes "
+                f"{config.num_processes}"
+            )
     if config.batch_size * config.d_steps >= 2**31:
         raise UsageError(
             f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below 2**31"

@@ -1,5 +1,7 @@
 """The errors that a user can cause: each is one line that says what to do."""
 
+import re
+
 
 class UsageError(ValueError):
     """A setting that cannot be used; the command ends with status 2."""
@@ -17,8 +19,31 @@ class Diverged(RunError):
     """Training reached a value that is not finite."""
 
 
+class Interrupted(Exception):
+    """A signal ended the run, after its state was saved; the command ends with `status`."""
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.status = 128 + number
+
+
 def choose(kind: str, table: dict, name: str):
     """Returns `table[name]`; raises `UsageError` that lists the known names."""
     if name not in table:
         raise UsageError(f"unknown {kind} '{name}'; known: {', '.join(table)}")
     return table[name]
+
+
+def explained(error: BaseException) -> tuple[str, int] | None:
+    """Returns the line and the exit status for an error that a user can cause, None for others."""
+    match error:
+        case UsageError() | RunError() | Interrupted():
+            return str(error), error.status
+        case OSError():
+            place = f" ({error.filename})" if error.filename else ""
+            advice = "see that it can be written to and has room, and run the same command again"
+            return f"{error.strerror or error}{place}: {advice}", 1
+        case Exception() if re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
+            advice = "choose a smaller --batch-size, --latent-size or --seeds"
+            return f"out of memory: {advice}", 1
+    return None

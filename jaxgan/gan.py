@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from jaxgan.devices import device_count, mean_over_devices, own_rows, whole_batch_statistics
 from jaxgan.keys import stream
 from jaxgan.losses import Loss, non_saturating
 
@@ -56,6 +57,8 @@ class GAN(NamedTuple):
     init: `(key) -> state`.
     step: `(key, state, batch) -> (state, metrics)`; `key` is the run's key, the same at every step;
         `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update.
+        Under a mapped axis `jaxgan.devices.AXIS` it holds this device's rows of the whole batch;
+        state and metrics are those of the whole batch, the same on every device.
     sample: `(key, state, num_samples) -> images [num_samples, ...]`, from the averaged generator;
         the same key gives the same latents whatever the state.
     """
@@ -113,8 +116,8 @@ def gan(
         g, d = state.generator, state.discriminator
 
         def generate(params, key):
-            latents = jax.random.normal(key, (reals.shape[1], latent_size))
-            return _train_mode(generator, params, g.stats, latents)
+            latents = jax.random.normal(key, (device_count() * reals.shape[1], latent_size))
+            return _train_mode(generator, params, g.stats, own_rows(latents))
 
         def extra_update(d, inputs):
             key, real = inputs
@@ -136,7 +139,7 @@ def gan(
             return loss.generator(_critic(discriminator, d), real, fake, g_key)
 
         g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
-        (g_grads,) = generator_vjp(fake_grads)
+        g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
         g = _update(g_tx, g, g_grads, g_stats)
 
         ema = optax.incremental_update(g.params, state.ema, 1 - ema_decay) if ema_decay else None
@@ -148,13 +151,14 @@ def gan(
             d_grad_norm=optax.global_norm(d_grads),
             g_grad_norm=optax.global_norm(g_grads),
         )
-        return GANState(g, d, ema, state.step + 1), metrics
+        return GANState(g, d, ema, state.step + 1), mean_over_devices(metrics)
 
     def update_discriminator(key, d: Player, real, fake):
         def objective(params):
             return loss.discriminator(_critic(discriminator, d, params), real, fake, key)
 
         (value, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+        grads = mean_over_devices(grads)
         stats = d.stats
         if stats:  # The pass of the loss again: XLA computes what is the same only once.
             both = jnp.concatenate([real, fake])
@@ -204,7 +208,8 @@ def _player(variables: dict, tx: optax.GradientTransformation) -> Player:
 def _train_mode(network: nn.Module, params, stats, inputs):
     """Returns the outputs in training mode and the new statistics."""
     variables = {"params": params, **stats}
-    return network.apply(variables, inputs, train=True, mutable=list(stats))
+    with nn.intercept_methods(whole_batch_statistics):
+        return network.apply(variables, inputs, train=True, mutable=list(stats))
 
 
 def _critic(discriminator: nn.Module, d: Player, params=None):

@@ -1,15 +1,22 @@
-"""Ways to run the step."""
+"""Ways to run the step: many steps in one call, over many seeds, over many devices."""
 
 import functools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from jaxgan.devices import AXIS, own_rows
+from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, GANState, Metrics, non_finite
 
+SEEDS = "seeds"
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS_PER_CALL = 1.0
 COMPILER_OPTIONS = {"cpu": {"xla_cpu_copy_insertion_use_region_analysis": True}}
@@ -25,19 +32,171 @@ def scanned(gan: GAN, batch_size: int, length: int) -> Callable:
     The batch of a step is computed from the key and the step's number, inside the scan.
     """
 
-    def run(key: jax.Array, state, dataset):
+    def train(key: jax.Array, state: GANState, dataset):
         def body(state, _):
-            return gan.step(key, state, dataset.batch(key, state.step, batch_size))
+            return gan.step(key, state, own_rows(dataset.batch(key, state.step, batch_size)))
 
         return lax.scan(body, state, length=length)
 
-    return run
+    return train
+
+
+def over_seeds(train: Callable) -> Callable:
+    """Returns `train` for several seeds at once, all on the same data.
+
+    Keys, states and metrics have a leading axis, with one entry for each seed.
+    """
+    return jax.vmap(train, in_axes=(0, 0, None))
+
+
+def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Returns `train`, compiled, with every batch split over devices and the state donated.
+
+    Key, state and data are whole on each device, and so are the state and the metrics returned.
+    In a run of several processes `devices` are those of all, and each gives and gets its own copy.
+    """
+    mapped = jax.pmap(
+        lambda _, key, state, dataset: train(key, state, dataset),
+        axis_name=AXIS,
+        in_axes=(0, None, None, None),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=2,
+    )
+    # One argument has to be mapped, for its length says over how many devices.
+    return partial(mapped, np.arange(len(_local(devices))))
+
+
+def seeds_over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Returns `over_seeds(train)` with each device computing its share of the seeds, by itself."""
+    # The axis is not `AXIS`: no batch is split.
+    return jax.shard_map(
+        over_seeds(train),
+        mesh=Mesh(np.array(devices), SEEDS),
+        in_specs=(P(SEEDS), P(SEEDS), P()),
+        out_specs=P(SEEDS),
+        check_vma=False,
+    )
+
+
+def frozen_where_diverged(gan: GAN) -> GAN:
+    """Returns the GAN whose step leaves a state as it is where anything would not be finite.
+
+    The next step then tries the same again, to the same end: `state.step` does not move any more.
+    """
+
+    def step(key: jax.Array, state: GANState, batch: jax.Array) -> tuple[GANState, Metrics]:
+        new, metrics = gan.step(key, state, batch)
+        finite = jnp.isfinite(jnp.stack(metrics)).all()
+        finite &= ~jnp.stack(list(non_finite(new).values())).any()
+        return jax.tree.map(partial(jnp.where, finite), new, state), metrics
+
+    return gan._replace(step=step)
+
+
+class Layout(NamedTuple):
+    """Where a run computes.
+
+    seeds: how many seeds go side by side, None for one run without a leading axis.
+    devices: of all processes; the seeds are shared out over them, or else each batch is split.
+    """
+
+    seeds: int | None = None
+    devices: tuple[jax.Device, ...] = ()
+
+    def each_seed(self, function: Callable) -> Callable:
+        """Returns a function of what each seed has of its own, for all seeds at once."""
+        return function if self.seeds is None else jax.vmap(function)
+
+    def compiled(self, gan: GAN, batch_size: int, length: int) -> Callable:
+        """Returns `scanned`, laid out and jitted, with its state donated.
+
+        With several seeds, those that diverge are frozen.
+        """
+        if self.seeds is not None:
+            gan = frozen_where_diverged(gan)
+        train = scanned(gan, batch_size, length)
+        split = len(self.devices) > 1
+        if split and self.seeds is None:
+            return over_devices(train, self.devices)
+        if self.seeds is not None:
+            train = seeds_over_devices(train, self.devices) if split else over_seeds(train)
+        options = COMPILER_OPTIONS.get(jax.default_backend())
+        return jax.jit(train, donate_argnums=1, compiler_options=options)
+
+    def placed(self, key: jax.Array, state: GANState, dataset) -> tuple:
+        """Returns the arguments of `compiled`'s function where it wants them.
+
+        They are given whole, the same in every process.
+        """
+        if len(self.devices) < 2:
+            return jax.device_put((key, state, dataset))
+        if self.seeds is None:
+            mesh = Mesh(np.array(_local(self.devices)), AXIS)
+            return jax.device_put((key, state, dataset), NamedSharding(mesh, P()))
+        mesh = Mesh(np.array(self.devices), SEEDS)
+        each, whole = NamedSharding(mesh, P(SEEDS)), NamedSharding(mesh, P())
+        # Other processes' devices take their part only of NumPy's arrays, as arguments of a jit.
+        place = jax.jit(
+            lambda bits, state, dataset: (jax.random.wrap_key_data(bits), state, dataset),
+            out_shardings=(each, each, whole),
+        )
+        arguments = (jax.random.key_data(key), state, dataset)
+        return place(*jax.tree.map(np.asarray, arguments))
+
+    def readable(self, function: Callable = lambda tree: tree) -> Callable:
+        """Returns the function, jitted, with results that this process can read whole.
+
+        They are copies, which no later call overwrites, and nobody has waited for them yet.
+        """
+        alone = jax.process_count() == 1 or self.seeds is None
+        sharding = None if alone else NamedSharding(Mesh(np.array(self.devices), SEEDS), P())
+        return jax.jit(
+            lambda *args: jax.tree.map(jnp.copy, function(*args)), out_shardings=sharding
+        )
+
+
+def layout(seeds: int, devices: int | Literal["all"], batch_size: int) -> Layout:
+    """Returns the layout of `seeds` runs, or one, over so many devices of each process.
+
+    batch_size: real images of a discriminator update. Raises `UsageError` for what cannot be split.
+    """
+    local = jax.local_devices()
+    count = len(local) if devices == "all" else devices
+    if count > len(local):
+        kind = local[0].platform.upper()
+        hint = "; JAX_NUM_CPU_DEVICES makes more of one CPU" if kind == "CPU" else ""
+        raise UsageError(f"--devices {count}: there are {len(local)} here ({kind}){hint}")
+    chosen = tuple(
+        device
+        for process in range(jax.process_count())
+        for device in jax.local_devices(process)[:count]
+    )
+    for what, amount, split in (
+        ("--seeds", seeds, seeds > 1),
+        ("--batch-size", batch_size, seeds == 1),
+    ):
+        if split and amount % len(chosen):
+            raise UsageError(
+                f"{what} {amount} cannot be divided among {len(chosen)} devices: choose a multiple"
+            )
+    return Layout(seeds if seeds > 1 else None, chosen)
+
+
+def keys(seed: int, layout: Layout) -> jax.Array:
+    """Returns the key of a run, or those `[seeds]` of seeds `seed`, `seed + 1` and so on."""
+    if layout.seeds is None:
+        return jax.random.key(seed)
+    return jax.vmap(jax.random.key)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))
 
 
 class Call(NamedTuple):
     """One call of the device, perhaps still under way: what it computed, not yet fetched.
 
+    With several seeds every array has a leading axis, one entry for each of them.
+
     first, last: numbers of its steps, counted from 1. metrics: arrays `[last - first + 1]`.
+    taken: how many steps the state has taken, a scalar; less than `last` once it is frozen.
     images: samples after the last step. snapshot: `(state, bad)`, a copy of the state that nothing
     donates and which of its leaves are not finite. The latter two are None unless asked for.
     """
@@ -45,6 +204,7 @@ class Call(NamedTuple):
     first: int
     last: int
     metrics: Metrics
+    taken: jax.Array
     images: jax.Array | None
     snapshot: tuple[GANState, dict] | None
 
@@ -65,6 +225,7 @@ class Plan(NamedTuple):
 
 def calls(
     gan: GAN,
+    layout: Layout,
     key: jax.Array,
     state: GANState,
     dataset,
@@ -78,16 +239,18 @@ def calls(
     So the device never waits for whoever fetches the results. The state is donated. Once `stopping`
     returns True the call under way is the last, and the state after it is in its snapshot.
     """
-    compiled = functools.cache(lambda length: compile_scanned(gan, batch_size, length))
-    sample = jax.jit(gan.sample, static_argnums=2)
-    snapshot = jax.jit(lambda state: (jax.tree.map(jnp.copy, state), non_finite(state)))
-    done, pending = int(state.step), None
+    compiled = functools.cache(lambda length: layout.compiled(gan, batch_size, length))
+    sample = layout.readable(layout.each_seed(partial(gan.sample, num_samples=num_samples)))
+    snapshot = layout.readable(lambda state: (state, non_finite(state)))
+    readable = layout.readable()
+    done, pending = steps_taken(state), None
+    key, state, dataset = layout.placed(key, state, dataset)
     while done < plan.steps and not stopping():
         end = plan.end_of_call(done)
         state, metrics = compiled(end - done)(key, state, dataset)
-        call = Call(done + 1, end, metrics, None, None)
+        call = Call(done + 1, end, *readable((metrics, state.step)), None, None)
         if end % plan.sample_every == 0 or end == plan.steps:
-            call = call._replace(images=sample(key, state, num_samples))
+            call = call._replace(images=sample(key, state))
         if end % plan.checkpoint_every == 0 or end == plan.steps:
             call = call._replace(snapshot=snapshot(state))
         if pending:
@@ -99,23 +262,30 @@ def calls(
         yield pending
 
 
-def compile_scanned(gan: GAN, batch_size: int, length: int) -> Callable:
-    """Returns `scanned`, jitted, with its state donated."""
-    return jax.jit(
-        scanned(gan, batch_size, length),
-        donate_argnums=1,
-        compiler_options=COMPILER_OPTIONS.get(jax.default_backend()),
-    )
+def steps_taken(state: GANState) -> int:
+    """Returns how many steps a run has taken: of several seeds, those that are not frozen."""
+    return int(np.max(state.step))
 
 
 def default_steps_per_call(
-    gan: GAN, key: jax.Array, state: GANState, dataset, batch_size: int
+    gan: GAN, layout: Layout, key: jax.Array, state: GANState, dataset, batch_size: int
 ) -> int:
     """Returns how many steps take about `SECONDS_PER_CALL`, by the operations that a step counts.
 
     Fewer would leave the device waiting for Python; more would make Ctrl-C slow to answer.
     """
-    lowered = jax.jit(scanned(gan, batch_size, 1)).lower(key, state, dataset)
+    train = scanned(gan, batch_size, 1)
+    if layout.seeds is not None:
+        train = over_seeds(train)
+    lowered = jax.jit(train).lower(key, state, dataset)
     flops = (lowered.cost_analysis() or {}).get("flops", 0.0)
-    affordable = SECONDS_PER_CALL * RATES.get(jax.default_backend(), RATES["gpu"]) / max(flops, 1.0)
+    platform = jax.default_backend()
+    rate = RATES.get(platform, RATES["gpu"])
+    if platform != "cpu":  # Several devices of one CPU share its cores.
+        rate *= max(len(layout.devices), 1)
+    affordable = SECONDS_PER_CALL * rate / max(flops, 1.0)
     return max(length for length in LENGTHS if length <= max(affordable, 1))
+
+
+def _local(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    return [device for device in devices if device.process_index == jax.process_index()]

@@ -17,7 +17,9 @@ class Loss(NamedTuple):
     """A loss for each player, both functions of `(critic, real, fake, key)`.
 
     `critic` is the discriminator with its parameters bound: images `[n, ...]` to logits `[n]`.
-    `real` and `fake` are images `[n, ...]`; `key` is for losses that draw numbers of their own.
+    `real` and `fake` are images `[n, ...]`; `key` is for losses that draw numbers of their own:
+    for the whole batch, `device_count() * n` rows, of which `own_rows` takes this device's.
+    A loss must be a mean over the batch, for the means of several devices to make up its own.
 
     discriminator: returns the loss, a scalar, and the logits `(real [n], fake [n])` it came from.
     generator: returns the loss, a scalar.

@@ -1,5 +1,6 @@
 """Sample grids, curves and animations."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,25 +10,33 @@ from jaxgan.files import replacing
 
 PADDING = 2
 FRAMES = 60
+SAMPLES_A_SEED = 16
 
 
 def save_samples(path: Path, samples: np.ndarray) -> None:
-    """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`."""
+    """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`.
+
+    Of several seeds, `[seeds, n, ...]`: a row of images for each, or its points in a panel.
+    """
     from PIL import Image
 
-    if samples.ndim == 4:
+    if samples.ndim == 5:
+        few = samples[:, :SAMPLES_A_SEED]
+        sheet = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
+        _replace(path, Image.fromarray(sheet).save)
+    elif samples.ndim == 4:
         _replace(path, Image.fromarray(grid(samples)).save)
     else:
-        _replace(path, _scatter(samples).savefig)
+        _replace(path, _scatter(samples.reshape(-1, *samples.shape[-2:])).savefig)
 
 
-def grid(images: np.ndarray) -> np.ndarray:
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Returns images `[n, h, w, c]` in [-1, 1] side by side, uint8 `[height, width]` or `[..., 3]`.
 
-    As many rows as columns, or one row fewer; the last row may be short.
+    columns: as many as rows, or one more, unless given; the last row may be short.
     """
     count, height, width, channels = images.shape
-    columns = int(np.ceil(np.sqrt(count)))
+    columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     pixels = np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
     tall, wide = height + PADDING, width + PADDING
@@ -59,8 +68,9 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
 def save_curves(path: Path, rows: Sequence[dict]) -> None:
     """Writes the curves of a run: losses, mean probabilities, gradient norms against the step.
 
-    rows: the lines of `metrics.jsonl`. Faint lines are the values of single steps, full ones their
-    running mean.
+    rows: the lines of `metrics.jsonl`. Of one run, faint lines are the values of single steps and
+    full ones their running mean; of several seeds, full lines are the mean of the seeds' running
+    means and the bands around them one standard deviation over the seeds to either side.
     """
     from matplotlib.figure import Figure
 
@@ -72,14 +82,12 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
         "gradient norm": (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
     }
     figure = Figure(figsize=(11, 3.2), layout="constrained")
-    steps = np.array([row["step"] for row in rows])
-    width = max(1, len(rows) // 50)
+    if (seeds := len({row.get("seed") for row in rows})) > 1:
+        title = f"mean and standard deviation over {seeds} seeds"
+        figure.suptitle(title, fontsize="medium")
     for axes, (title, curves) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         for name, label in curves:
-            values = np.array([row[name] for row in rows])
-            (line,) = axes.plot(steps, values, alpha=0.25, linewidth=0.8)
-            mean = np.convolve(values, np.ones(width) / width, "valid")
-            axes.plot(steps[width - 1 :], mean, color=line.get_color(), label=label)
+            _curve(axes, name, label, rows)
         axes.set(title=title, xlabel="step")
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
@@ -88,14 +96,50 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
     _replace(path, figure.savefig)
 
 
+def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
+    """Draws one metric: values and running mean, or mean and spread over the seeds."""
+    steps, values = table(rows, name)
+    width = max(1, len(steps) // 50)
+    running = np.array([np.convolve(row, np.ones(width) / width, "valid") for row in values])
+    steps_of_means = steps[width - 1 :]
+    if len(values) == 1:
+        (faint,) = axes.plot(steps, values[0], alpha=0.25, linewidth=0.8)
+        axes.plot(steps_of_means, running[0], color=faint.get_color(), label=label)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # A single seed left has no deviation.
+        mean, spread = np.nanmean(running, axis=0), np.nanstd(running, axis=0, ddof=1)
+    (line,) = axes.plot(steps_of_means, mean, label=label)
+    color = line.get_color()
+    axes.fill_between(steps_of_means, mean - spread, mean + spread, color=color, alpha=0.2)
+
+
+def table(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps `[n]` of a run's lines and a metric at each `[seeds, n]`.
+
+    It is NaN where a seed was frozen before that step.
+    """
+    steps, columns = np.unique([row["step"] for row in rows], return_inverse=True)
+    _, lines = np.unique([row.get("seed", 0) for row in rows], return_inverse=True)
+    values = np.full((lines.max() + 1, len(steps)), np.nan)
+    values[lines, columns] = [row[name] for row in rows]
+    return steps, values
+
+
 def _scatter(points: np.ndarray):
+    """Returns a figure of points `[panels, n, 2]`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3, 3), layout="constrained")
-    axes = figure.subplots()
-    axes.scatter(points[:, 0], points[:, 1], s=4, alpha=0.5)
+    columns = int(np.ceil(np.sqrt(len(points))))
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     reach = max(1.5, 1.1 * np.abs(points).max())
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for axes, own in zip(panels, points, strict=False):
+        axes.scatter(own[:, 0], own[:, 1], s=4, alpha=0.5)
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for axes in panels[len(points) :]:
+        axes.remove()
     return figure
 
 

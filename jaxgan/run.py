@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +14,13 @@ import jax
 import numpy as np
 
 import jaxgan
-from jaxgan import plots
+from jaxgan import distributed, plots
 from jaxgan.checkpoint import Checkpoints, save_generator, sha256
 from jaxgan.config import BOOKKEEPING, Config
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.files import write_text
 from jaxgan.gan import GANState, Metrics, averaged
-from jaxgan.loops import Call
+from jaxgan.loops import Call, steps_taken
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CONTENTS = (
@@ -37,15 +38,21 @@ CONTENTS = (
 
 
 class Run:
-    """A run directory, held by this process.
+    """A run directory, held by this process or, if there are several, by the first of them.
+
+    Only that one writes; every call is made in all of them.
 
     description: the content of `config.json`.
-    remarks: what the user should know of what was found there.
+    remarks: what the user should know and has not been told yet.
+    frozen: why a seed was frozen, by the seed, where one diverged beside others.
     """
 
     def __init__(self, path: Path, description: dict, checkpoints: Checkpoints, remarks: list[str]):
         self.path, self.description, self.remarks = path, description, remarks
         self.checkpoints = checkpoints
+        self.frozen: dict[int, str] = {}
+        first, count = description["config"]["seed"], description["config"]["seeds"]
+        self.seeds = range(first, first + count) if count > 1 else None
 
     def latest(self, template: GANState) -> GANState | None:
         """Returns the newest state that was saved whole, None in a new run.
@@ -62,33 +69,45 @@ class Run:
                 f"the checkpoint of step {bad} is damaged (moved to {self.path / 'damaged'}): "
                 f"continuing from step {step}"
             )
-        kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
-        write_text(self.path / "metrics.jsonl", "".join(kept))
+        distributed.meet("read what was logged")
+        if distributed.is_first():
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
+            write_text(self.path / "metrics.jsonl", "".join(kept))
         return state
 
     def record(self, call: Call, log_every: int) -> dict[str, float]:
         """Writes what a call of the device computed and returns the metrics of its last step.
 
-        Raises `Diverged`, before anything of it is written, where a value is not finite.
+        Of several seeds these are the means over those that are not frozen. Raises `Diverged`,
+        before anything of it is written, where a value is not finite; with several seeds, where
+        every one is frozen.
         """
         metrics = {name: np.asarray(values) for name, values in call.metrics._asdict().items()}
-        self._check_finite(call, metrics)
-        with open(self.path / "metrics.jsonl", "a") as file:
-            for i in range(-call.first % log_every, call.last - call.first + 1, log_every):
-                row = {name: float(values[i]) for name, values in metrics.items()}
-                file.write(json.dumps({"step": call.first + i, **row}) + "\n")
-        if call.images is not None:
-            self.picture(call.last, call.images)
+        if self.seeds is None:
+            self._check_finite(call, metrics)
+        else:
+            self._note_frozen(call, metrics)
+        if distributed.is_first():
+            self._log(call, metrics, log_every)
+            if call.images is not None:
+                self.picture(call.last, call.images)
         if call.snapshot is not None:
             state, _ = call.snapshot
             self.checkpoints.save(call.last, state)
-            about = {"step": call.last, **self.description}
-            save_generator(self.path / "generator", averaged(state), about)
-        return {name: float(values[-1]) for name, values in metrics.items()}
+            if distributed.is_first():
+                self._save_generators(state)
+        going = np.asarray(call.taken) == call.last
+        return {name: float(values[..., -1][going].mean()) for name, values in metrics.items()}
+
+    def news(self) -> list[str]:
+        """Returns the remarks that were not yet returned."""
+        news, self.remarks = self.remarks, []
+        return news
 
     def picture(self, step: int, images: jax.Array) -> None:
-        """Writes samples `[n, ...]` into `samples/`."""
-        plots.save_samples(self.path / "samples" / f"{step:09d}.png", np.asarray(images))
+        """Writes samples `[n, ...]`, with several seeds `[seeds, n, ...]`, into `samples/`."""
+        if distributed.is_first():
+            plots.save_samples(self.path / "samples" / f"{step:09d}.png", np.asarray(images))
 
     def summarise(self, state: GANState, speed: dict) -> dict:
         """Writes the curves, the animation and `summary.json`, and returns what the last one says.
@@ -97,17 +116,20 @@ class Run:
         """
         self.checkpoints.wait()
         rows = self.rows()
-        plots.save_curves(self.path / "curves.png", rows)
-        plots.save_animation(
-            self.path / "training.gif", sorted((self.path / "samples").glob("*.png"))
-        )
+        results = {"final": rows[-1] if rows else {}}
+        if self.seeds is not None:
+            results = self._results(rows, np.asarray(state.step))
         summary = {
-            "steps": int(state.step),
+            "steps": steps_taken(state),
             **speed,
-            "final": rows[-1] if rows else {},
+            **results,
             "state_sha256": sha256(state),
         }
-        write_json(self.path / "summary.json", summary)
+        if distributed.is_first():
+            plots.save_curves(self.path / "curves.png", rows)
+            frames = sorted((self.path / "samples").glob("*.png"))
+            plots.save_animation(self.path / "training.gif", frames)
+            write_json(self.path / "summary.json", summary)
         return summary
 
     def worth_opening(self) -> list[Path]:
@@ -122,13 +144,14 @@ class Run:
 
     def rows(self) -> list[dict]:
         """Returns the complete lines of `metrics.jsonl`. Raises `RunError` where it is damaged."""
+        names = ("step", *(["seed"] if self.seeds else []), *Metrics._fields)
         path = self.path / "metrics.jsonl"
         lines = path.read_bytes().splitlines() if path.exists() else []
         rows = []
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                rows.append({name: row[name] + 0 for name in ("step", *Metrics._fields)})
+                rows.append({name: row[name] + 0 for name in names})
             except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):  # A process was killed while it wrote.
                     break
@@ -138,59 +161,108 @@ class Run:
                 ) from error
         return rows
 
+    def _log(self, call: Call, metrics: dict[str, np.ndarray], log_every: int) -> None:
+        by_seed = {name: np.atleast_2d(values) for name, values in metrics.items()}
+        taken = np.atleast_1d(call.taken)
+        with open(self.path / "metrics.jsonl", "a") as file:
+            for i in range(-call.first % log_every, call.last - call.first + 1, log_every):
+                for k in np.flatnonzero(taken >= call.first + i):
+                    row = {"step": call.first + i}
+                    if self.seeds is not None:
+                        row["seed"] = self.seeds[k]
+                    row |= {name: float(values[k, i]) for name, values in by_seed.items()}
+                    file.write(json.dumps(row) + "\n")
+
+    def _save_generators(self, state: GANState) -> None:
+        """Writes the averaged generator, with several seeds each into a folder of its own."""
+        if self.seeds is None:
+            about = {"step": int(state.step), **self.description}
+            save_generator(self.path / "generator", averaged(state), about)
+            return
+        variables, taken = jax.tree.map(np.asarray, (averaged(state), state.step))
+        for k, seed in enumerate(self.seeds):
+            about = {"step": int(taken[k]), "seed": seed, **self.description}
+            own = jax.tree.map(lambda leaf, k=k: leaf[k], variables)
+            save_generator(self.path / "generator" / str(seed), own, about)
+
+    def _results(self, rows: list[dict], taken: np.ndarray) -> dict:
+        """Returns each seed's last metrics, and their mean and standard deviation over the seeds.
+
+        The deviation is that of a sample (n - 1). Seeds that are frozen do not count.
+        """
+        last = {row["seed"]: row for row in rows}
+        seeds, ended = {}, []
+        for seed, steps in zip(self.seeds, taken.tolist(), strict=True):
+            final = {k: v for k, v in last.get(seed, {}).items() if k != "seed"}
+            seeds[str(seed)] = {"steps": steps, "final": final}
+            if steps < taken.max():
+                seeds[str(seed)]["diverged"] = self.frozen.get(seed, f"at step {steps + 1}")
+            elif final:
+                ended.append(final)
+        columns = {name: [row[name] for row in ended] for name in Metrics._fields if ended}
+        return {
+            "seeds": seeds,
+            "mean": {name: statistics.mean(values) for name, values in columns.items()},
+            "std": {n: statistics.stdev(v) for n, v in columns.items() if len(v) > 1},
+        }
+
+    def _note_frozen(self, call: Call, metrics: dict[str, np.ndarray]) -> None:
+        """Remarks the seeds that this call found frozen. Raises `Diverged` where all are."""
+        taken = np.asarray(call.taken)
+        for k in np.flatnonzero(taken < call.last):
+            seed, step = self.seeds[k], int(taken[k]) + 1
+            if seed in self.frozen:
+                continue
+            i = max(step - call.first, 0)
+            values = {name: values[k, i] for name, values in metrics.items()}
+            bad = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
+            what = bad[0] if bad else "the state is not finite"
+            self.frozen[seed] = f"{what} at step {step}"
+            self.remarks.append(
+                f"seed {seed} diverged: {self.frozen[seed]}; it stays as it was after step "
+                f"{step - 1}, and the other seeds go on"
+            )
+        if len(self.frozen) == len(self.seeds):
+            self._diverged(f"every seed, the last one where {self.frozen[seed]}")
+
     def _check_finite(self, call: Call, metrics: dict[str, np.ndarray]) -> None:
         bad = {name: int(np.argmin(np.isfinite(values))) for name, values in metrics.items()}
         bad = {name: i for name, i in bad.items() if not np.isfinite(metrics[name][i])}
         if bad:
             name = min(bad, key=bad.get)
-            self._diverged(call.first + bad[name], name, metrics[name][bad[name]])
+            i = bad[name]
+            self._diverged(f"{name} is {metrics[name][i]} at step {call.first + i}")
         for path, is_bad in (call.snapshot[1] if call.snapshot else {}).items():
             if is_bad:
-                self._diverged(call.last, path, "not finite")
+                self._diverged(f"{path} is not finite at step {call.last}")
 
-    def _diverged(self, step: int, quantity: str, value) -> None:
+    def _diverged(self, what: str) -> None:
         saved = self.checkpoints.newest()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
         raise Diverged(
-            f"training diverged: {quantity} is {value} at step {step} ({kept} in {self.path}); "
+            f"training diverged: {what} ({kept} in {self.path}); "
             "start afresh with --overwrite and, perhaps, a smaller --learning-rate"
         )
 
 
 @contextlib.contextmanager
 def opened(path: Path, description: dict, overwrite: bool) -> Iterator[Run]:
-    """Opens a run directory, new or with a run of the same configuration, for this process alone.
+    """Opens a run directory, new or with a run of the same configuration, for this run alone.
 
     description: what `describe` returned; it becomes the `config.json` of a new run.
     Raises `UsageError` for a folder that is not a run's, or holds another run, and `RunError` where
     another process trains there.
     """
-    known = path / "config.json"
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"--out {path} is a file; name a folder")
-    if path.is_dir() and not known.exists() and _foreign(path):
-        raise UsageError(f"--out {path} holds other files and no run; name another folder")
-    if known.exists() and not description.keys() <= read_json(known).keys():
-        raise UsageError(
-            f"{known} is not the file of a run, or is damaged: restore it, or name another --out"
-        )
-    path.mkdir(parents=True, exist_ok=True)
-    with _locked(path):
-        if overwrite:
-            for name in CONTENTS:
-                _remove(path / name)
-        remarks = []
-        if _started(path):
-            remarks = _compared(path, read_json(known), description)
-        else:
-            write_json(known, description)
-        (path / "samples").mkdir(exist_ok=True)
-        with contextlib.closing(Checkpoints(path / "checkpoints")) as checkpoints:
-            yield Run(path, description, checkpoints, remarks)
+    with contextlib.ExitStack() as held:
+        remarks = distributed.from_first(lambda: _prepared(path, description, overwrite, held))
+        if not path.is_dir():
+            raise RunError(f"{path} is not the same folder in every process: name a shared --out")
+        checkpoints = held.enter_context(contextlib.closing(Checkpoints(path / "checkpoints")))
+        yield Run(path, description, checkpoints, remarks)
 
 
-def describe(config: Config, dataset, remark: str) -> dict:
-    """Returns what `config.json` says of a run: settings, data, versions and device."""
+def describe(config: Config, dataset, remark: str, devices: int = 1) -> dict:
+    """Returns what `config.json` says of a run: settings, data, versions and devices."""
     settings = {
         key: str(value) if isinstance(value, Path) else value
         for key, value in dataclasses.asdict(config).items()
@@ -213,10 +285,35 @@ def describe(config: Config, dataset, remark: str) -> dict:
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
-            "count": jax.device_count(),
+            "devices": devices,
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         },
     }
+
+
+def _prepared(path: Path, description: dict, overwrite: bool, held: contextlib.ExitStack) -> list:
+    """Locks the folder, into `held`, and writes `config.json` or compares it; returns remarks."""
+    known = path / "config.json"
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--out {path} is a file; name a folder")
+    if path.is_dir() and not known.exists() and _foreign(path):
+        raise UsageError(f"--out {path} holds other files and no run; name another folder")
+    if known.exists() and not description.keys() <= read_json(known).keys():
+        raise UsageError(
+            f"{known} is not the file of a run, or is damaged: restore it, or name another --out"
+        )
+    path.mkdir(parents=True, exist_ok=True)
+    held.enter_context(_locked(path))
+    if overwrite:
+        for name in CONTENTS:
+            _remove(path / name)
+    remarks = []
+    if _started(path):
+        remarks = _compared(path, read_json(known), description)
+    else:
+        write_json(known, description)
+    (path / "samples").mkdir(exist_ok=True)
+    return remarks
 
 
 def read_json(path: Path) -> dict:
@@ -249,7 +346,7 @@ def _started(path: Path) -> bool:
 def _compared(directory: Path, before: dict, now: dict) -> list[str]:
     """Returns remarks on what changed around a run; raises `UsageError` for another run."""
     try:
-        old, new = before["config"], now["config"]
+        old, new = dataclasses.asdict(Config()) | before["config"], now["config"]
         old_data, new_data = before["dataset"], now["dataset"]
         pairs = {name: (old.get(name), new[name]) for name in new if name not in BOOKKEEPING}
         pairs["dataset"] = (old_data["name"], new_data["name"])
@@ -270,7 +367,7 @@ def _compared(directory: Path, before: dict, now: dict) -> list[str]:
             f"{directory} holds a run of another configuration ({'; '.join(differing)}): name "
             "another --out, or start afresh with --overwrite"
         )
-    changed = [f"{name} was {a} and is {b}" for name, a, b in around if a != b]
+    changed = [f"{name} was {a} and is {b}" for name, a, b in around if a not in (None, b)]
     return [f"not exactly repeatable any more: {'; '.join(changed)}"] if changed else []
 
 

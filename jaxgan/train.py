@@ -1,6 +1,8 @@
 """python -m jaxgan.train: train a GAN, as a pure function of its configuration and seed."""
 
 import contextlib
+import dataclasses
+import functools
 import io
 import itertools
 import os
@@ -13,17 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxgan.config import Config, validate
-from jaxgan.errors import RunError, UsageError, choose
+from jaxgan.errors import Interrupted, UsageError, choose, explained
 
 NUM_SAMPLES = 64
-
-
-class Interrupted(Exception):
-    """A signal ended the run, after its state was saved; the command ends with `status`."""
-
-    def __init__(self, number: int, message: str):
-        super().__init__(message)
-        self.status = 128 + number
 
 
 def main(config: Config) -> dict:
@@ -33,27 +27,35 @@ def main(config: Config) -> dict:
     (`Diverged` where a value is not finite) and `Interrupted`; what was on disk stays usable.
     """
     validate(config)
-    set_up_jax(config.deterministic)
+    set_up_jax(config)
     import jax
 
-    from jaxgan import data, loops, run
+    from jaxgan import distributed, loops, run
 
     check_names(config)
-    dataset, remark = data.load(config.dataset, config.data_dir)
-    key, images_a_step = jax.random.key(config.seed), config.batch_size * config.d_steps
-    jax.eval_shape(lambda: dataset.batch(key, 0, images_a_step))
+    distributed.check_same("their settings", repr(shared_settings(config)))
+    dataset, remark = load(config)
+    layout = loops.layout(config.seeds, config.devices, config.batch_size)
+    images_a_step = config.batch_size * config.d_steps
+    key = loops.keys(config.seed, layout)
+    jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, images_a_step))
     model = build(config, dataset)
-    out = config.out or Path("runs") / f"{dataset.name}-{config.network}-{config.seed}"
-    description = run.describe(config, dataset, remark)
+    out = config.out or default_out(config, dataset)
+    description = run.describe(config, dataset, remark, len(layout.devices))
 
-    with run.opened(out, description, config.overwrite) as directory, stop_signals() as caught:
-        init = jax.jit(model.init)
+    with (
+        run.opened(out, description, config.overwrite) as directory,
+        stop_signals() as caught,
+        distributed.together(),
+    ):
+        init = jax.jit(layout.each_seed(model.init))
         state = directory.latest(jax.eval_shape(init, key))
         if state is None:
             state = init(key)
-            directory.picture(0, model.sample(key, state, NUM_SAMPLES))
-        begin = int(state.step)
-        say(*filter(None, [remark, *directory.remarks]))
+            sample = layout.each_seed(functools.partial(model.sample, num_samples=NUM_SAMPLES))
+            directory.picture(0, sample(key, state))
+        begin = loops.steps_taken(state)
+        say(remark, *directory.news())
         if begin > config.steps:
             raise UsageError(
                 f"the run in {out} has taken {begin} steps already: ask for more than --steps "
@@ -63,22 +65,24 @@ def main(config: Config) -> dict:
         if summary and summary["steps"] == begin == config.steps:
             say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
-        say(header(config, dataset, out, begin))
+        say(header(config, dataset, layout, out, begin))
         plan = loops.Plan(
             steps=config.steps,
             steps_per_call=config.steps_per_call
-            or loops.default_steps_per_call(model, key, state, dataset, images_a_step),
+            or loops.default_steps_per_call(model, layout, key, state, dataset, images_a_step),
             sample_every=config.sample_every,
             checkpoint_every=config.checkpoint_every,
         )
+        stopping = distributed.agreed(lambda: bool(caught))
         calls = loops.calls(
-            model, key, state, dataset, images_a_step, NUM_SAMPLES, plan, lambda: bool(caught)
+            model, layout, key, state, dataset, images_a_step, NUM_SAMPLES, plan, stopping
         )
         state, speed = recorded(calls, directory, config, state)
-        if state.step < config.steps:
+        done = loops.steps_taken(state)
+        if done < config.steps:
             directory.checkpoints.wait()
-            message = f"stopped at step {state.step}: the same command continues from there"
-            raise Interrupted(caught[0], message)
+            message = f"stopped at step {done}: the same command continues from there"
+            raise Interrupted(next(iter(caught), signal.SIGTERM), message)
         summary = directory.summarise(state, speed)
         say("done: " + ", ".join(map(str, directory.worth_opening())))
         return summary
@@ -88,13 +92,19 @@ def recorded(calls, directory, config: Config, state) -> tuple:
     """Writes down call after call; returns the last state and how fast it went."""
     from tqdm import tqdm
 
+    from jaxgan.distributed import is_first
+    from jaxgan.loops import steps_taken
+
     began, times = time.perf_counter(), []
-    images_a_step = config.batch_size * config.d_steps
-    begin = int(state.step)
-    with tqdm(initial=begin, total=config.steps, unit="step", disable=None) as bar:
+    images_a_step = config.batch_size * config.d_steps * config.seeds
+    begin = steps_taken(state)
+    quiet = None if is_first() else True  # None: where there is no terminal.
+    with tqdm(initial=begin, total=config.steps, unit="step", disable=quiet) as bar:
         for call in calls:
             metrics = directory.record(call, config.log_every)
             times.append((call.last, time.perf_counter()))
+            with bar.external_write_mode():
+                say(*directory.news())
             bar.update(call.last - call.first + 1)
             bar.set_postfix(
                 d_loss=f"{metrics['d_loss']:.3f}",
@@ -112,6 +122,29 @@ def recorded(calls, directory, config: Config, state) -> tuple:
         "seconds": round(time.perf_counter() - began, 3),
         "images_per_second": round(images_a_step * (last - first) / (until - since), 1),
     }
+
+
+def load(config: Config):
+    """Returns the data set and a remark on it; in several processes, once the first has it."""
+    from jaxgan import data, distributed
+
+    found = []
+    # The first prepares what is not prepared yet, and the others find it.
+    distributed.from_first(lambda: found.extend(data.load(config.dataset, config.data_dir)))
+    dataset, remark = found or data.load(config.dataset, config.data_dir)
+    distributed.check_same("their data", dataset.fingerprint)
+    return dataset, remark
+
+
+def shared_settings(config: Config) -> Config:
+    """Returns the configuration without what each process has of its own."""
+    return dataclasses.replace(config, process_id=None, data_dir=None)
+
+
+def default_out(config: Config, dataset) -> Path:
+    """Returns the run directory of a configuration that names none."""
+    last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
+    return Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
 
 
 def build(config: Config, dataset):
@@ -146,18 +179,27 @@ def check_names(config: Config) -> None:
         choose("data set", DATASETS, config.dataset)
 
 
-def set_up_jax(deterministic: bool) -> None:
-    """Keeps compiled programs between processes; asks XLA for exact repeats on a GPU if told to."""
-    if deterministic:
+def set_up_jax(config: Config) -> None:
+    """Keeps compiled programs between processes, and joins the processes of one run.
+
+    Asks XLA for exact repeats on a GPU if told to.
+    """
+    several = config.distributed or config.coordinator is not None
+    if config.deterministic:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    if several:  # What XLA has to say of its connections arrives as exceptions too.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import jax
 
+    from jaxgan import distributed
     from jaxgan.data.cache import user_directory
 
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(user_directory() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if several:
+        distributed.start(config.coordinator, config.num_processes, config.process_id)
 
 
 @contextlib.contextmanager
@@ -192,21 +234,28 @@ def stop_at_once(number: int, frame) -> None:
     os._exit(128 + number)
 
 
-def header(config: Config, dataset, out: Path, begin: int) -> str:
+def header(config: Config, dataset, layout, out: Path, begin: int) -> str:
     """Returns the line that says what is about to run."""
     import jax
 
+    count, kind = len(layout.devices), jax.devices()[0].device_kind
+    seeds = f"seed {config.seed}"
+    if config.seeds > 1:
+        seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
     return (
         f"{dataset.name} ({dataset.describe()}), {config.network}, {config.loss}, "
-        f"seed {config.seed}, on {jax.devices()[0].device_kind}: "
+        f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
         f"steps {begin} to {config.steps} in {out}"
     )
 
 
 def say(*lines: str) -> None:
-    """Prints lines under the program's name."""
-    for line in lines:
-        print(f"jaxgan: {line}", flush=True)
+    """Prints lines, but for empty ones, under the program's name; of several processes one does."""
+    from jaxgan.distributed import is_first
+
+    for line in filter(None, lines):
+        if is_first():
+            print(f"jaxgan: {line}", flush=True)
 
 
 def parsed() -> Config:
@@ -247,20 +296,13 @@ def command() -> int:
         signal.signal(number, stop_at_once)
     try:
         main(parsed())
-    except (UsageError, RunError, Interrupted) as error:
-        message, status = str(error), error.status
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        advice = "see that it can be written to and has room, and run the same command again"
-        message, status = f"{error.strerror or error}{place}: {advice}", 1
     except Exception as error:
-        if not re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
+        if (known := explained(error)) is None:
             raise
-        message, status = "out of memory: choose a smaller --batch-size or --latent-size", 1
-    else:
-        return 0
-    print(f"jaxgan: {message}", file=sys.stderr)
-    return status
+        message, status = known
+        print(f"jaxgan: {message}", file=sys.stderr)
+        return status
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxgan.checkpoint import sha256
 from jaxgan.data.arrays import Images
 from jaxgan.gan import gan
-from jaxgan.loops import LENGTHS, Plan, calls, default_steps_per_call
+from jaxgan.loops import LENGTHS, Layout, Plan, calls, default_steps_per_call
 from jaxgan.networks.mlp import Discriminator, Generator
 
 KEY = jax.random.key(1)
@@ -30,7 +30,7 @@ def run(model, dataset, state=None, stopping=lambda: False, **plan):
     plan = Plan(
         **{"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan}
     )
-    return list(calls(model, KEY, state, dataset, 8, 9, plan, stopping))
+    return list(calls(model, Layout(), KEY, state, dataset, 8, 9, plan, stopping))
 
 
 @given(st.integers(1, 500), *[st.integers(1, 100)] * 3)
@@ -115,7 +115,7 @@ def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
     def default(width, batch_size):
         model = gan(Generator((4, 4, 1), (width,)), Discriminator((width,)))
         state = model.init(KEY)
-        return default_steps_per_call(model, KEY, state, dataset, batch_size)
+        return default_steps_per_call(model, Layout(), KEY, state, dataset, batch_size)
 
     small, large = default(8, 8), default(8192, 50)
     assert small == max(LENGTHS)

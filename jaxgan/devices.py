@@ -1,0 +1,51 @@
+"""A batch that is split over devices, seen from inside the step.
+
+Where the step runs under a mapped axis called `AXIS`, each device computes on its own rows of every
+batch; what concerns the whole batch goes through this file. Elsewhere nothing here does anything.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+from jax import lax
+
+AXIS = "devices"
+
+
+def device_count() -> int:
+    """Returns over how many devices the batch is split: 1 outside of `AXIS`."""
+    try:
+        return lax.axis_size(AXIS)
+    except NameError:  # JAX's answer where no axis of that name is mapped.
+        return 1
+
+
+def own_rows(whole: jax.Array) -> jax.Array:
+    """Returns this device's rows `[n / device_count, ...]` of an array `[n, ...]`.
+
+    Every `device_count`-th row is its own, so that the device's part of several equal parts of
+    `whole`, one after another, is its part of each of them.
+    """
+    if (count := device_count()) == 1:
+        return whole
+    by_device = whole.reshape(-1, count, *whole.shape[1:])
+    return lax.dynamic_index_in_dim(by_device, lax.axis_index(AXIS), axis=1, keepdims=False)
+
+
+def mean_over_devices(tree: Any) -> Any:
+    """Returns a tree of the means over devices: of means over their rows, those over the batch."""
+    return tree if device_count() == 1 else lax.pmean(tree, AXIS)
+
+
+def whole_batch_statistics(call, args, kwargs, context):
+    """Has `nn.BatchNorm` count the examples of all devices: an interceptor of Flax's methods."""
+    module = context.module
+    if device_count() == 1 or not isinstance(module, nn.BatchNorm) or module.axis_name:
+        return call(*args, **kwargs)
+    # Flax's modules are frozen; a clone would be another module, with parameters of its own.
+    object.__setattr__(module, "axis_name", AXIS)
+    try:
+        return call(*args, **kwargs)
+    finally:
+        object.__setattr__(module, "axis_name", None)
