@@ -136,6 +136,8 @@ class Checkpoints:
         try:
             action()
         except Exception as error:  # Orbax passes on whatever its storage raises.
+            if isinstance(error, jax.errors.JaxRuntimeError) and distributed.process_count() > 1:
+                raise  # Another process is gone.
             lines = str(error).strip().splitlines() or [type(error).__name__]
             of_the_system = re.search(r"([A-Z][a-z ]+) \[os_error_code", str(error))
             reason = of_the_system[1] if of_the_system else lines[0][:160]

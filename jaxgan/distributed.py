@@ -37,8 +37,8 @@ UNANSWERED = (
     "the processes of the run did not find one another: see that all were started, and that "
     "--coordinator is the first one's host and a port that is free there"
 )
-_at_end = contextlib.ExitStack()
-"""What to do when this process ends as it should."""
+_at_end, _last_words = contextlib.ExitStack(), contextlib.ExitStack()
+"""What to do when this process ends as it should, and what takes its last words back."""
 
 
 def start(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
@@ -66,9 +66,14 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     finally:
         impatience.cancel()
     stopped = threading.Event()
+    watch = threading.Thread(target=_watch, args=(stopped,), daemon=True)
+    watch.start()
     _leave_last_words()
-    threading.Thread(target=_watch, args=(stopped,), daemon=True).start()
-    atexit.register(stopped.set)  # Runs before JAX's own, which ends the connection.
+    # While Python shuts down, no thread may be waiting in JAX: it could not come back.
+    _at_end.callback(watch.join, SECONDS_TO_LEAVE)
+    _at_end.callback(jax.distributed.shutdown)
+    _at_end.callback(stopped.set)
+    atexit.register(_at_end.close)
 
 
 def is_first() -> bool:
@@ -207,11 +212,11 @@ def _leave_last_words() -> None:
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-    _at_end.callback(witness.communicate, b"nothing to say")
-    atexit.register(_at_end.close)
+    _last_words.callback(witness.communicate, b"nothing to say")
+    atexit.register(_last_words.close)
 
 
 def _end(message: str, status: int) -> None:
     os.write(sys.stderr.fileno(), f"jaxgan: {message}\n".encode())
-    _at_end.close()
+    _last_words.close()
     os._exit(status)

@@ -143,15 +143,13 @@ def gan(
         g = _update(g_tx, g, g_grads, g_stats)
 
         ema = optax.incremental_update(g.params, state.ema, 1 - ema_decay) if ema_decay else None
+        d_real, d_fake = (jax.nn.sigmoid(logits).mean() for logits in (real_logits, fake_logits))
         metrics = Metrics(
-            d_loss=d_loss,
-            g_loss=g_loss,
-            d_real=jax.nn.sigmoid(real_logits).mean(),
-            d_fake=jax.nn.sigmoid(fake_logits).mean(),
+            *mean_over_devices((d_loss, g_loss, d_real, d_fake)),
             d_grad_norm=optax.global_norm(d_grads),
             g_grad_norm=optax.global_norm(g_grads),
         )
-        return GANState(g, d, ema, state.step + 1), mean_over_devices(metrics)
+        return GANState(g, d, ema, state.step + 1), metrics
 
     def update_discriminator(key, d: Player, real, fake):
         def objective(params):

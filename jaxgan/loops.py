@@ -210,8 +210,9 @@ class Call(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """When to do what, in steps."""
+    """When to do what, in steps; `begin` were taken before."""
 
+    begin: int
     steps: int
     steps_per_call: int
     sample_every: int
@@ -230,7 +231,7 @@ def calls(
     state: GANState,
     dataset,
     batch_size: int,
-    num_samples: int,
+    sample: Callable,
     plan: Plan,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[Call]:
@@ -238,13 +239,13 @@ def calls(
 
     So the device never waits for whoever fetches the results. The state is donated. Once `stopping`
     returns True the call under way is the last, and the state after it is in its snapshot.
+
+    key, state, dataset: as `layout.placed` returned them. sample: `(key, state) -> images`.
     """
     compiled = functools.cache(lambda length: layout.compiled(gan, batch_size, length))
-    sample = layout.readable(layout.each_seed(partial(gan.sample, num_samples=num_samples)))
     snapshot = layout.readable(lambda state: (state, non_finite(state)))
     readable = layout.readable()
-    done, pending = steps_taken(state), None
-    key, state, dataset = layout.placed(key, state, dataset)
+    done, pending = plan.begin, None
     while done < plan.steps and not stopping():
         end = plan.end_of_call(done)
         state, metrics = compiled(end - done)(key, state, dataset)

@@ -50,10 +50,7 @@ def main(config: Config) -> dict:
     ):
         init = jax.jit(layout.each_seed(model.init))
         state = directory.latest(jax.eval_shape(init, key))
-        if state is None:
-            state = init(key)
-            sample = layout.each_seed(functools.partial(model.sample, num_samples=NUM_SAMPLES))
-            directory.picture(0, sample(key, state))
+        new, state = state is None, init(key) if state is None else state
         begin = loops.steps_taken(state)
         say(remark, *directory.news())
         if begin > config.steps:
@@ -67,16 +64,21 @@ def main(config: Config) -> dict:
             return summary
         say(header(config, dataset, layout, out, begin))
         plan = loops.Plan(
+            begin=begin,
             steps=config.steps,
             steps_per_call=config.steps_per_call
             or loops.default_steps_per_call(model, layout, key, state, dataset, images_a_step),
             sample_every=config.sample_every,
             checkpoint_every=config.checkpoint_every,
         )
-        stopping = distributed.agreed(lambda: bool(caught))
-        calls = loops.calls(
-            model, layout, key, state, dataset, images_a_step, NUM_SAMPLES, plan, stopping
+        sample = layout.readable(
+            layout.each_seed(functools.partial(model.sample, num_samples=NUM_SAMPLES))
         )
+        arguments = layout.placed(key, state, dataset)
+        if new:
+            directory.picture(0, sample(*arguments[:2]))
+        stopping = distributed.agreed(lambda: bool(caught))
+        calls = loops.calls(model, layout, *arguments, images_a_step, sample, plan, stopping)
         state, speed = recorded(calls, directory, config, state)
         done = loops.steps_taken(state)
         if done < config.steps:

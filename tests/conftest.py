@@ -5,9 +5,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgan-tests-")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers share the folder of who started them.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgan-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["XDG_CACHE_HOME"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ.pop("TFDS_DATA_DIR", None)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")

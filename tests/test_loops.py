@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,14 +30,15 @@ def model():
 def run(model, dataset, state=None, stopping=lambda: False, **plan):
     state = model.init(KEY) if state is None else state
     plan = Plan(
-        **{"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan}
+        **{"begin": int(state.step), "steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan}
     )
-    return list(calls(model, Layout(), KEY, state, dataset, 8, 9, plan, stopping))
+    sample = jax.jit(partial(model.sample, num_samples=9))
+    return list(calls(model, Layout(), KEY, state, dataset, 8, sample, plan, stopping))
 
 
 @given(st.integers(1, 500), *[st.integers(1, 100)] * 3)
 def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sample, checkpoint):
-    plan, done, lengths = Plan(steps, per_call, sample, checkpoint), 0, set()
+    plan, done, lengths = Plan(0, steps, per_call, sample, checkpoint), 0, set()
     while done < steps:
         end = plan.end_of_call(done)
         assert done < end <= min(steps, done + per_call)

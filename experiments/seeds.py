@@ -1,0 +1,93 @@
+"""How much do the results of the classic exercise differ from seed to seed?
+
+    python experiments/seeds.py --data-dir ~/tensorflow_datasets
+
+It trains 8 seeds of the MNIST exercise in one program, prints a table of each seed's means over the
+last quarter of the steps, their mean and standard deviation over the seeds, and draws every seed's
+curves and samples into one picture. A run that was stopped is continued.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from jaxgan.config import Config
+from jaxgan.gan import Metrics
+from jaxgan.plots import table
+from jaxgan.train import main
+
+NAMES = Metrics._fields
+
+
+def seeds(
+    steps: int = 20_000,
+    seeds: int = 8,
+    seed: int = 0,
+    data_dir: Path | None = None,
+    devices: int = 1,
+    out: Path = Path("runs/seeds"),
+) -> None:
+    """Trains, and writes `seeds.png` and `seeds.md` into the run directory."""
+    config = Config(
+        dataset="mnist",
+        data_dir=data_dir,
+        steps=steps,
+        seed=seed,
+        seeds=seeds,
+        devices=devices,
+        sample_every=max(1, steps // 20),
+        out=out,
+    )
+    main(config)
+    rows = read_rows(out / "metrics.jsonl")
+    text = markdown(config, rows)
+    (out / "seeds.md").write_text(text)
+    print(text)
+    picture(out / "seeds.png", rows, sorted((out / "samples").glob("*.png"))[-1])
+
+
+def read_rows(path: Path) -> list[dict]:
+    """Returns the lines of `metrics.jsonl`."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def markdown(config: Config, rows: list[dict]) -> str:
+    """Returns the table: means over the last quarter of the steps, a line for each seed."""
+    last = {}
+    for name in NAMES:
+        steps, values = table(rows, name)
+        last[name] = np.nanmean(values[:, steps > 0.75 * config.steps], axis=1)
+    lines = [["seed", *NAMES], ["---"] * (1 + len(NAMES))]
+    for k in range(config.seeds):
+        lines.append([str(config.seed + k), *(f"{last[name][k]:.3f}" for name in NAMES)])
+    for what, of in (("mean", np.mean), ("deviation", lambda v: np.std(v, ddof=1))):
+        lines.append([what, *(f"{of(last[name]):.3f}" for name in NAMES)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def picture(path: Path, rows: list[dict], samples: Path) -> None:
+    """Draws each seed's running means, and below them the last samples, a row for each seed."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
+    curves = {"g_loss": "generator's loss", "d_loss": "discriminator's loss"}
+    for axes, (name, title) in zip(above.subplots(1, 2), curves.items(), strict=True):
+        steps, values = table(rows, name)
+        width = max(1, len(steps) // 50)
+        for seed in values:
+            mean = np.convolve(seed, np.ones(width) / width, "valid")
+            axes.plot(steps[width - 1 :], mean, linewidth=0.9)
+        axes.set(title=f"{title}, a line for each seed", xlabel="step")
+        axes.grid(alpha=0.3)
+    axes = below.subplots()
+    axes.imshow(np.asarray(Image.open(samples)), cmap="gray")
+    axes.set(xticks=[], yticks=[], title="samples, a row for each seed")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    tyro.cli(seeds)

@@ -1,0 +1,204 @@
+"""Several processes on this host, as they would be on several."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgan import distributed, train
+from jaxgan.config import Config
+
+SETTINGS = {
+    "dataset": "ring",
+    "batch_size": 8,
+    "latent_size": 8,
+    "steps": 60,
+    "steps_per_call": 10,
+    "sample_every": 60,
+    "checkpoint_every": 20,
+}
+
+
+def at_step(step: int, process: int, number: int) -> str:
+    """Returns the code with which a process sends itself a signal after a step."""
+    return f"""
+from jaxgan.run import Run
+record = Run.record
+def with_signal(self, call, log_every):
+    if call.last == {step} and jax.process_index() == {process}:
+        os.kill(os.getpid(), {number:d})
+    return record(self, call, log_every)
+Run.record = with_signal
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def started(out: Path, code: str = "", second: dict | None = None, ids=(0, 1), **settings) -> list:
+    """Returns the two processes of a run, or those of `ids`, each of which begins with `code`.
+
+    second: settings that only the second process has.
+    """
+    port = free_port()
+    script = f"import os, sys, jax\nfrom jaxgan import distributed, train\n{code}\n"
+    processes = []
+    for i in ids:
+        own = {"coordinator": f"127.0.0.1:{port}", "num_processes": 2, "process_id": i, "out": out}
+        own = SETTINGS | settings | own | ((second or {}) if i else {})
+        flags = [part for k, v in own.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+        process = subprocess.Popen(
+            [sys.executable, "-c", script + "sys.exit(train.command())", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # Without optimisation XLA compiles in half the time.
+            env=os.environ
+            | {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+        )
+        processes.append(process)
+    return processes
+
+
+def ended(process: subprocess.Popen) -> subprocess.Popen:
+    """Returns the process once it has ended, with what it wrote in `said` and `complained`."""
+    process.said, process.complained = process.communicate()
+    return process
+
+
+def job(*arguments, **settings) -> list[subprocess.Popen]:
+    """Returns the two processes of a run once both have ended."""
+    return [ended(process) for process in started(*arguments, **settings)]
+
+
+def ours(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("jaxgan: ")]
+
+
+def digest(out: Path) -> str:
+    return json.loads((out / "summary.json").read_text())["state_sha256"]
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> tuple[Path, list[subprocess.Popen]]:
+    """A run of two processes, never interrupted."""
+    out = tmp_path_factory.mktemp("together") / "run"
+    return out, job(out)
+
+
+def test_two_processes_train_as_one(together, tmp_path):
+    out, processes = together
+    assert [process.returncode for process in processes] == [0, 0], processes[0].complained
+    train.main(Config(out=tmp_path / "alone", **SETTINGS))
+    found, expected = rows(out), rows(tmp_path / "alone")
+    assert [row["step"] for row in found] == [10, 20, 30, 40, 50, 60]
+    # Adam lets the differences of rounding grow; at first there are no others.
+    np.testing.assert_allclose(
+        list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
+    )
+    assert {path.name for path in out.iterdir()} == {
+        path.name for path in (tmp_path / "alone").iterdir()
+    }
+
+
+def test_only_the_first_process_speaks(together):
+    first, second = together[1]
+    assert "on 2 x cpu: steps 0 to 60" in first.said
+    assert not ours(second.said + second.complained)
+
+
+def test_a_run_that_was_stopped_and_killed_ends_as_if_it_had_not_been(together, tmp_path):
+    out = tmp_path / "run"
+    asked = at_step(10, process=1, number=signal.SIGTERM)
+    processes = job(out, asked)
+    assert [process.returncode for process in processes] == [143, 143]
+    lines = {ours(process.complained)[-1] for process in processes}
+    assert len(lines) == 1  # After the same step.
+    stopped = int(re.search(r"stopped at step (\d+): the same command", lines.pop())[1])
+    assert stopped < 50
+    survivor, killed = job(out, at_step(stopped + 10, process=1, number=signal.SIGKILL))
+    assert (survivor.returncode, killed.returncode) == (1, -signal.SIGKILL)
+    assert ours(survivor.complained) == [f"jaxgan: {distributed.GONE}"]
+    assert "Traceback" not in survivor.complained
+    assert f"steps {stopped} to 60" in survivor.said
+    job(out)
+    assert digest(out) == digest(together[0])
+
+
+def test_when_the_first_process_dies_the_other_ends_too(tmp_path):
+    killed, survivor = job(tmp_path / "run", at_step(10, process=0, number=signal.SIGKILL))
+    assert killed.returncode == -signal.SIGKILL
+    assert survivor.returncode != 0
+    # JAX may be faster than we are: it aborts the process, and we have the last word.
+    line = ours(survivor.complained)[-1]
+    assert line in (f"jaxgan: {distributed.GONE}", f"jaxgan: {distributed.ABORTED}")
+
+
+def test_a_process_that_gives_no_sign_of_life_counts_as_gone(tmp_path):
+    short = "distributed.SECONDS_OF_SILENCE, distributed.SECONDS_BETWEEN_SIGNS = 8, 1\n"
+    silent = at_step(10, process=1, number=signal.SIGSTOP)
+    first, second = started(tmp_path / "run", short + silent)
+    ended(first)
+    second.kill()
+    ended(second)
+    assert first.returncode == 1
+    assert ours(first.complained) == [f"jaxgan: {distributed.GONE}"]
+
+
+def test_seeds_are_shared_out_over_processes(tmp_path):
+    out = tmp_path / "run"
+    processes = job(out, seeds=4, steps=10)
+    assert [process.returncode for process in processes] == [0, 0], processes[0].complained
+    train.main(Config(out=tmp_path / "alone", **SETTINGS | {"seeds": 4, "steps": 10}))
+    for found, expected in zip(rows(out), rows(tmp_path / "alone"), strict=True):
+        assert (found["step"], found["seed"]) == (expected["step"], expected["seed"])
+        found, expected = list(found.values()), list(expected.values())
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    assert sorted(path.name for path in (out / "generator").iterdir()) == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "second", "words"),
+    [
+        ({}, {"seed": 1}, "the processes of this run differ in their settings"),
+        ({"batch_size": 7}, {}, "--batch-size 7 cannot be divided among 2 devices"),
+        ({"out": "/proc/nothing"}, {}, "/proc/nothing"),
+    ],
+)
+def test_what_a_user_gets_wrong_ends_every_process(tmp_path, settings, second, words):
+    processes = job(settings.pop("out", tmp_path / "run"), second=second, **settings)
+    for process in processes:
+        assert process.returncode in (1, 2)
+        (line,) = ours(process.complained)
+        assert words in line
+        assert "Traceback" not in process.complained
+
+
+def test_processes_that_do_not_find_one_another_give_up(tmp_path):
+    code = "distributed.SECONDS_TO_CONNECT = 1\n"
+    (alone,) = started(tmp_path / "run", code, ids=[1])
+    ended(alone)
+    assert alone.returncode == 1
+    assert ours(alone.complained) == [f"jaxgan: {distributed.UNANSWERED}"]
+
+
+def test_a_cluster_that_is_none_is_said(tmp_path, capsys):
+    command = [sys.executable, "-m", "jaxgan.train", "--distributed", "--out", str(tmp_path / "r")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    (line,) = found.stderr.strip().splitlines()
+    assert "--coordinator" in line
