@@ -38,6 +38,8 @@ def test_bookkeeping_names_settings():
     {
         "steps": [0, -1, 2**31],
         "seed": [-1, 2**32],
+        "seeds": [0, -2],
+        "devices": [0],
         "batch_size": [0, -64],
         "latent_size": [0],
         "d_steps": [0],
@@ -56,3 +58,20 @@ def test_impossible_numbers_are_refused_by_name(name, values):
     for value in values:
         with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} {value}"):
             validate(Config(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seed": 2**32 - 2, "seeds": 3}, "--seed 4294967294 plus --seeds 3"),
+        ({"coordinator": "a:1"}, "go together"),
+        ({"num_processes": 2, "process_id": 0}, "go together"),
+        ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "--coordinator a must be"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "--process-id 2"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings, words):
+    validate(Config(seed=2**32 - 2, seeds=2, devices="all"))
+    validate(Config(coordinator="a:1", num_processes=2, process_id=1))
+    with pytest.raises(UsageError, match=words):
+        validate(Config(**settings))

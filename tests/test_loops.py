@@ -9,11 +9,25 @@ from hypothesis import strategies as st
 
 from jaxgan.checkpoint import sha256
 from jaxgan.data.arrays import Images
-from jaxgan.gan import gan
-from jaxgan.loops import LENGTHS, Layout, Plan, calls, default_steps_per_call
+from jaxgan.errors import UsageError
+from jaxgan.gan import GANState, gan, leaves
+from jaxgan.loops import (
+    LENGTHS,
+    Layout,
+    Plan,
+    calls,
+    default_steps_per_call,
+    frozen_where_diverged,
+    keys,
+    layout,
+    over_seeds,
+    scanned,
+    steps_taken,
+)
 from jaxgan.networks.mlp import Discriminator, Generator
 
 KEY = jax.random.key(1)
+ALONE = Layout()
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +41,14 @@ def model():
     return gan(Generator((4, 4, 1), (8,)), Discriminator((8,)), latent_size=3)
 
 
-def run(model, dataset, state=None, stopping=lambda: False, **plan):
-    state = model.init(KEY) if state is None else state
-    plan = Plan(
-        **{"begin": int(state.step), "steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40, **plan}
-    )
-    sample = jax.jit(partial(model.sample, num_samples=9))
-    return list(calls(model, Layout(), KEY, state, dataset, 8, sample, plan, stopping))
+def run(model, dataset, state=None, stopping=lambda: False, where=ALONE, **plan):
+    key = KEY if where.seeds is None else keys(5, where)
+    state = jax.jit(where.each_seed(model.init))(key) if state is None else state
+    defaults = {"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40}
+    plan = Plan(**{"begin": steps_taken(state), **defaults, **plan})
+    sample = where.readable(where.each_seed(partial(model.sample, num_samples=9)))
+    arguments = where.placed(key, state, dataset)
+    return list(calls(model, where, *arguments, 8, sample, plan, stopping))
 
 
 @given(st.integers(1, 500), *[st.integers(1, 100)] * 3)
@@ -49,10 +64,11 @@ def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sa
     assert done == steps
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 7, 60])
+@pytest.mark.parametrize("steps_per_call", [1, 8, 60])
 def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_call):
-    expected = run(model, dataset)
-    found = run(model, dataset, steps_per_call=steps_per_call)
+    plan = {"sample_every": 60, "checkpoint_every": 60}
+    expected = run(model, dataset, **plan)
+    found = run(model, dataset, steps_per_call=steps_per_call, **plan)
     assert sha256(found[-1].snapshot[0]) == sha256(expected[-1].snapshot[0])
     for name in expected[0].metrics._fields:
         joined = [
@@ -103,15 +119,119 @@ def test_stopping_ends_with_the_call_under_way(model, dataset):
     assert sha256(rest[-1].snapshot[0]) == sha256(run(model, dataset)[-1].snapshot[0])
 
 
-def test_the_step_is_traced_once_per_length_of_call(model, dataset):
+LAYOUTS = {
+    "one device": ALONE,
+    "four devices": Layout(None, tuple(jax.devices()[:4])),
+    "four seeds": Layout(4),
+    "four seeds on two devices": Layout(4, tuple(jax.devices()[:2])),
+}
+
+
+@pytest.mark.parametrize("where", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_step_is_traced_once_per_length_of_call(model, dataset, where):
     traces = []
 
     def step(key, state, batch):
         traces.append(None)
         return model.step(key, state, batch)
 
-    run(model._replace(step=step), dataset, steps=200, sample_every=100, checkpoint_every=100)
+    plan = {"steps": 200, "sample_every": 100, "checkpoint_every": 100}
+    run(model._replace(step=step), dataset, where=where, **plan)
     assert len(traces) == 1
+
+
+def assert_close(found, expected):
+    for path, leaf in leaves(expected).items():
+        np.testing.assert_allclose(leaves(found)[path], leaf, rtol=1e-3, atol=1e-5, err_msg=path)
+
+
+def test_a_seed_beside_others_is_the_seed_alone(model, dataset):
+    where = Layout(4)
+    seeds = keys(2**32 - 4, where)
+    states = jax.jit(jax.vmap(model.init))(seeds)
+    train = scanned(model, 8, 3)
+    found = jax.jit(over_seeds(train))(seeds, states, dataset)
+    for k in (0, 3):
+        key = jax.random.key(2**32 - 4 + k)
+        expected = jax.jit(train)(key, jax.jit(model.init)(key), dataset)
+        assert_close(jax.tree.map(lambda leaf, k=k: leaf[k], found), expected)
+
+
+def test_seeds_on_devices_are_those_on_one(model, dataset):
+    found, expected = (
+        run(model, dataset, where=where, steps=3)
+        for where in (Layout(4), LAYOUTS["four seeds on two devices"])
+    )
+    assert_close(found[-1].snapshot[0], expected[-1].snapshot[0])
+    assert found[-1].images.shape == expected[-1].images.shape == (4, 9, 4, 4, 1)
+    np.testing.assert_allclose(found[-1].images, expected[-1].images, atol=1e-3)
+
+
+def test_a_run_continues_on_another_number_of_devices(model, dataset):
+    expected = run(model, dataset, steps=6)[-1].snapshot[0]
+    state = None
+    for steps, where in ((2, "four devices"), (4, "one device"), (6, "four devices")):
+        state = run(model, dataset, state, where=LAYOUTS[where], steps=steps)[-1].snapshot[0]
+        state = jax.tree.map(np.asarray, state)  # As it comes back from a checkpoint.
+    assert int(state.step) == 6
+    assert_close(state, expected)
+
+
+def poisoned(model, seed: int, where: str):
+    """Returns the GAN whose third step, for one seed, gives a number that is not finite."""
+
+    def step(key, state, batch):
+        new, metrics = model.step(key, state, batch)
+        bad = (jax.random.key_data(key)[1] == seed) & (new.step >= 3)
+        poison = jnp.where(bad, jnp.inf, 0)
+        if where == "metrics":
+            return new, metrics._replace(d_loss=metrics.d_loss + poison)
+        ema = jax.tree.map(lambda leaf: leaf + poison, new.ema)
+        return new._replace(ema=ema), metrics
+
+    return model._replace(step=step)
+
+
+@pytest.fixture(scope="module")
+def healthy(model, dataset) -> list[GANState]:
+    """The states of three seeds after each of five steps."""
+    made = run(model, dataset, where=Layout(3), steps=5, steps_per_call=1, checkpoint_every=1)
+    return [call.snapshot[0] for call in made]
+
+
+@pytest.mark.parametrize(("where", "steps_per_call"), [("metrics", 1), ("state", 5)])
+def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
+    model, dataset, healthy, where, steps_per_call
+):
+    sick = poisoned(model, 6, where)
+    last = run(sick, dataset, where=Layout(3), steps=5, steps_per_call=steps_per_call)[-1]
+    np.testing.assert_array_equal(last.taken, [5, 2, 5])
+    state, bad = last.snapshot
+    assert not any(np.any(flag) for flag in bad.values())
+    for path, leaf in leaves(state).items():
+        for k, expected in ((0, healthy[4]), (1, healthy[1]), (2, healthy[4])):
+            np.testing.assert_array_equal(leaf[k], leaves(expected)[path][k], err_msg=path)
+
+
+def test_freezing_changes_nothing_of_a_healthy_step(model, dataset):
+    state = jax.jit(model.init)(KEY)
+    found, expected = (
+        jax.jit(scanned(each, 8, 2))(KEY, state, dataset)
+        for each in (frozen_where_diverged(model), model)
+    )
+    assert_close(found, expected)
+
+
+def test_what_cannot_be_laid_out_is_refused():
+    assert layout(1, "all", 64) == Layout(None, tuple(jax.devices()))
+    assert layout(6, 3, 64) == Layout(6, tuple(jax.devices()[:3]))
+    for arguments, words in (
+        ((1, 9, 64), "--devices 9: there are 8 here"),
+        ((1, 3, 64), "--batch-size 64 cannot be divided among 3 devices"),
+        ((6, 4, 64), "--seeds 6 cannot be divided among 4 devices"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            layout(*arguments)
 
 
 def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):

@@ -57,6 +57,50 @@ def test_curves(tmp_path):
     assert not (tmp_path / "none.png").exists()
 
 
+def test_each_seed_has_a_row_of_images(tmp_path):
+    greys = np.array([-1.0, 0.0, 1.0])[:, None, None, None, None]
+    samples = greys * np.ones((3, plots.SAMPLES_A_SEED + 5, 2, 2, 1))
+    plots.save_samples(tmp_path / "a.png", samples)
+    with Image.open(tmp_path / "a.png") as picture:
+        pixels = np.asarray(picture)
+    side = 2 + plots.PADDING
+    assert pixels.shape == (3 * side + plots.PADDING, plots.SAMPLES_A_SEED * side + plots.PADDING)
+    assert [pixels[plots.PADDING + k * side, -1 - plots.PADDING] for k in range(3)] == [0, 128, 255]
+
+
+def test_each_seed_has_a_panel_of_points(tmp_path):
+    plots.save_samples(tmp_path / "a.png", np.zeros((3, 7, 2)))
+    plots.save_samples(tmp_path / "b.png", np.zeros((7, 2)))
+    with Image.open(tmp_path / "a.png") as a, Image.open(tmp_path / "b.png") as b:
+        assert a.size == (2 * b.width, 2 * b.height)
+
+
+def test_a_table_of_several_seeds_has_gaps_where_one_was_frozen():
+    rows = [{"step": 10, "seed": 4, "x": 1}, {"step": 10, "seed": 5, "x": 2}]
+    steps, values = plots.table([*rows, {"step": 20, "seed": 5, "x": 3}], "x")
+    np.testing.assert_array_equal(steps, [10, 20])
+    np.testing.assert_array_equal(values, [[1, np.nan], [2, 3]])
+    steps, values = plots.table([{"step": 10, "x": 1}], "x")
+    assert values.shape == (1, 1)
+
+
+def test_curves_of_several_seeds_show_mean_and_spread(monkeypatch, tmp_path):
+    names = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm")
+    rows = [
+        {"step": step, "seed": seed, **dict.fromkeys(names, value)}
+        for step in (10, 20)
+        for seed, value in enumerate((1.0, 2.0, 6.0))
+    ]
+    drawn = []
+    monkeypatch.setattr(plots, "_replace", lambda path, save: drawn.append(save.__self__))
+    plots.save_curves(tmp_path / "curves.png", rows)
+    axes = drawn[0].axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [3, 3])
+    edges = axes.collections[0].get_paths()[0].vertices[:, 1]
+    spread = np.std([1, 2, 6], ddof=1)
+    np.testing.assert_allclose([edges.min(), edges.max()], [3 - spread, 3 + spread])
+
+
 def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")

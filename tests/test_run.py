@@ -1,13 +1,16 @@
 import json
 import threading
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from jaxgan import run
 from jaxgan.config import Config
 from jaxgan.data import load
-from jaxgan.errors import RunError, UsageError
+from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
+from jaxgan.loops import Call
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,86 @@ def test_a_summary_that_says_nothing_is_none(tmp_path, ring, content):
         if content is not None:
             (tmp_path / "summary.json").write_text(content)
         assert directory.summary() is None
+
+
+def rows_of(seeds: dict[int, int]) -> list[dict]:
+    """Lines of several seeds, each up to its own last step, where every metric is seed + step."""
+    return [
+        {"step": step, "seed": seed, **dict.fromkeys(Metrics._fields, float(seed + step))}
+        for step in range(10, 40, 10)
+        for seed, last in seeds.items()
+        if step <= last
+    ]
+
+
+class Steps(NamedTuple):
+    step: np.ndarray
+
+
+def test_the_summary_of_several_seeds(tmp_path, ring):
+    rows = rows_of({5: 30, 6: 10, 7: 30})
+    with opened(tmp_path, ring, seed=5, seeds=3) as directory:
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "metrics.jsonl").write_text(lines)
+        directory.frozen[6] = "g_loss is nan at step 15"
+        summary = directory.summarise(Steps(np.array([30, 14, 30])), {})
+    assert summary["steps"] == 30
+    assert [seed["steps"] for seed in summary["seeds"].values()] == [30, 14, 30]
+    assert summary["seeds"]["6"]["diverged"] == "g_loss is nan at step 15"
+    assert "diverged" not in summary["seeds"]["5"]
+    assert summary["seeds"]["6"]["final"] == {"step": 10, **dict.fromkeys(Metrics._fields, 16.0)}
+    assert summary["mean"] == dict.fromkeys(Metrics._fields, 36.0)  # Of 35 and 37.
+    assert summary["std"] == dict.fromkeys(Metrics._fields, pytest.approx(2**0.5))
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def test_lines_of_several_seeds_need_their_seed(tmp_path, ring):
+    with opened(tmp_path, ring, seeds=2) as directory:
+        begin(tmp_path)
+        (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() * 2)
+        with pytest.raises(RunError, match="line 1 of .* is damaged"):
+            directory.rows()
+
+
+def call_of(taken: list[int], g_loss: np.ndarray) -> Call:
+    """A call of steps 11 to 15 after which two seeds have taken so many steps."""
+    ones = np.ones((2, 5))
+    metrics = Metrics(ones, g_loss, *[ones] * 4)
+    return Call(11, 15, metrics, np.array(taken), None, None)
+
+
+def test_a_frozen_seed_is_told_once_and_logged_no_more(tmp_path, ring):
+    g_loss = np.ones((2, 5))
+    g_loss[0, 3:] = np.nan
+    with opened(tmp_path, ring, seed=5, seeds=2) as directory:
+        means = directory.record(call_of([13, 15], g_loss), log_every=1)
+        assert means["g_loss"] == 1
+        (news,) = directory.news()
+        assert "seed 5 diverged: g_loss is nan at step 14; it stays as it was after step 13" in news
+        logged = [(row["step"], row["seed"]) for row in directory.rows()]
+        assert logged == [(11, 5), (11, 6), (12, 5), (12, 6), (13, 5), (13, 6), (14, 6), (15, 6)]
+        directory.record(call_of([13, 15], g_loss), log_every=1)
+        assert directory.news() == []
+        with pytest.raises(Diverged, match="every seed, .* the state is not finite at step 15"):
+            directory.record(call_of([13, 14], g_loss), log_every=1)
+
+
+def test_the_number_of_seeds_makes_another_run_and_that_of_devices_does_not(tmp_path, ring):
+    with opened(tmp_path, ring, seeds=2):
+        begin(tmp_path)
+    with pytest.raises(UsageError, match="seeds 2 there, 3 now"), opened(tmp_path, ring, seeds=3):
+        pass
+    description = run.describe(Config(seeds=2, devices=2), ring, "", devices=2)
+    with run.opened(tmp_path, description, overwrite=False) as directory:
+        assert directory.news() == ["not exactly repeatable any more: devices was 1 and is 2"]
+
+
+def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, ring):
+    with opened(tmp_path, ring):
+        begin(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    del content["config"]["seeds"]
+    path.write_text(json.dumps(content))
+    with opened(tmp_path, ring):
+        pass

@@ -18,8 +18,10 @@ from PIL import Image
 from jaxgan import train
 from jaxgan.checkpoint import Checkpoints, load_generator
 from jaxgan.config import Config
-from jaxgan.errors import Diverged, UsageError
+from jaxgan.errors import Diverged, Interrupted, UsageError
 from jaxgan.gan import non_finite
+from jaxgan.plots import PADDING, SAMPLES_A_SEED, grid
+from jaxgan.run import Run
 
 SMALL = Config(
     dataset="digits",
@@ -112,8 +114,6 @@ def test_the_run_directory_holds_the_run(finished):
 
 def test_the_generator_is_loadable_on_its_own(finished):
     images = load_generator(finished / "generator")(jax.random.key(0), train.NUM_SAMPLES)
-    from jaxgan.plots import grid
-
     with Image.open(finished / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
     assert np.abs(drawn - grid(np.asarray(images)).astype(int)).max() <= 1
@@ -186,7 +186,7 @@ def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch
 
     monkeypatch.setattr(train, "header", interrupted)
     out = tmp_path / "run"
-    with pytest.raises(train.Interrupted, match="stopped at step 0") as stopped:
+    with pytest.raises(Interrupted, match="stopped at step 0") as stopped:
         train.main(small(out))
     assert stopped.value.status == 143
     monkeypatch.undo()
@@ -292,6 +292,110 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poison
     assert about["step"] == 20
 
 
+def metrics_of(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory) -> Path:
+    """A run of `SMALL` with the seeds 100 to 102, never interrupted."""
+    out = tmp_path_factory.mktemp("several") / "run"
+    train.main(small(out, seeds=3, seed=100))
+    return out
+
+
+def test_several_seeds_share_a_run_directory(several):
+    rows = metrics_of(several)
+    assert [(row["step"], row["seed"]) for row in rows] == [
+        (step, seed) for step in range(10, 70, 10) for seed in (100, 101, 102)
+    ]
+    summary = json.loads((several / "summary.json").read_text())
+    assert list(summary["seeds"]) == ["100", "101", "102"]
+    assert summary["seeds"]["102"]["final"]["g_loss"] == rows[-1]["g_loss"]
+    last = [row["d_loss"] for row in rows[-3:]]
+    assert summary["mean"]["d_loss"] == pytest.approx(np.mean(last))
+    assert summary["std"]["d_loss"] == pytest.approx(np.std(last, ddof=1))
+    with Image.open(several / "samples" / "000000060.png") as picture:
+        drawn = np.asarray(picture, int)
+    tall = 28 + PADDING
+    for k in range(3):
+        sample = load_generator(several / "generator" / str(100 + k))
+        images = sample(jax.random.key(100 + k), train.NUM_SAMPLES)
+        row = grid(np.asarray(images[:SAMPLES_A_SEED]), columns=SAMPLES_A_SEED).astype(int)
+        found = drawn[k * tall : (k + 1) * tall + PADDING]
+        assert np.abs(found - row).max() <= 1
+
+
+def test_a_seed_among_several_is_the_run_of_that_seed(several, tmp_path):
+    train.main(small(tmp_path / "run", seed=101, steps=20))
+    for found, alone in zip(metrics_of(several)[1::3], metrics_of(tmp_path / "run"), strict=False):
+        del found["seed"]
+        np.testing.assert_allclose(list(found.values()), list(alone.values()), rtol=0.01)
+
+
+def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
+    several, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+    train.main(small(out, seeds=3, seed=100, steps=20))
+    record = Run.record
+
+    def interrupted(self, call, log_every):
+        if call.last == 25:
+            signal.raise_signal(signal.SIGTERM)
+        return record(self, call, log_every)
+
+    monkeypatch.setattr(Run, "record", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 30"):
+        train.main(small(out, seeds=3, seed=100, steps_per_call=5))
+    monkeypatch.undo()
+    train.main(small(out, seeds=3, seed=100))
+    assert_same_run(out, several)
+
+
+def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
+    several, tmp_path, monkeypatch, capsys
+):
+    build = train.build
+
+    def build_poisoned(config, dataset):
+        model = build(config, dataset)
+
+        def step(key, state, batch):
+            new, metrics = model.step(key, state, batch)
+            bad = (jax.random.key_data(key)[1] == 101) & (new.step >= 33)
+            return new, metrics._replace(g_loss=metrics.g_loss + jnp.where(bad, jnp.nan, 0))
+
+        return model._replace(step=step)
+
+    monkeypatch.setattr(train, "build", build_poisoned)
+    out = tmp_path / "run"
+    summary = train.main(small(out, seeds=3, seed=100))
+    assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
+    assert summary["seeds"]["101"]["steps"] == 32
+    assert summary["seeds"]["101"]["final"]["step"] == 30
+    assert [row for row in metrics_of(out) if row["seed"] != 101] == [
+        row for row in metrics_of(several) if row["seed"] != 101
+    ]
+    about = json.loads((out / "generator" / "101" / "generator.json").read_text())
+    assert (about["step"], about["seed"]) == (32, 101)
+    train.main(small(out, seeds=3, seed=100, steps=80))
+    assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_with_fewer_devices(tmp_path, capsys, finished):
+    out = tmp_path / "run"
+    train.main(small(out, devices=4, steps=20))
+    assert "on 4 x cpu" in capsys.readouterr().out
+    train.main(small(out, steps=40))
+    assert "devices was 4 and is 1" in capsys.readouterr().out
+    found, expected = metrics_of(out), metrics_of(finished)
+    assert [row["step"] for row in found] == [10, 20, 30, 40]
+    np.testing.assert_allclose(
+        list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
+    )
+
+
 def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
@@ -333,6 +437,9 @@ def run_command(monkeypatch, arguments: list[str]) -> int:
         (["--out", "/proc/nothing/run"], 1, ["/proc/nothing"]),
         (["--stepz", "5"], 2, ["stepz"]),
         (["--steps", "many"], 2, ["many", "steps"]),
+        (["--devices", "9"], 2, ["--devices 9", "there are 8 here"]),
+        (["--devices", "few"], 2, ["few", "--devices"]),
+        (["--seeds", "6", "--devices", "4"], 2, ["--seeds 6", "4 devices"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
