@@ -57,8 +57,9 @@ def markdown(config: Config, rows: list[dict]) -> str:
     """Returns the table: means over the last quarter of the steps, a line for each seed."""
     last = {}
     for name in NAMES:
-        steps, values = table(rows, name)
-        last[name] = np.nanmean(values[:, steps > 0.75 * config.steps], axis=1)
+        steps, values = table(rows, name, range(config.seed, config.seed + config.seeds))
+        # A seed that diverged has NaN there, and so have the mean and the deviation.
+        last[name] = values[:, steps > 0.75 * config.steps].mean(axis=1)
     lines = [["seed", *NAMES], ["---"] * (1 + len(NAMES))]
     for k in range(config.seeds):
         lines.append([str(config.seed + k), *(f"{last[name][k]:.3f}" for name in NAMES)])

@@ -8,7 +8,8 @@ Each round measures in turn, in one process: the scanned step, PyTorch's eager a
 the same exercise (data in memory, fused Adam, no average of the generator), and a float32 matrix
 product. The output is one line of JSON: medians over the rounds, and medians of the ratios within
 a round. `--loop True` measures the train command's loop, with logging, samples and checkpoints at
-their defaults, against the bare scanned step. Recorded lines: `experiments/results/speed.jsonl`.
+their defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
+`--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
 
 Where the time goes (2 cores of an AMD EPYC without AVX-512): with plain descent in the place of
 Adam, no average and no norms, so that little more than the matrix products is left, the step is 1.8
@@ -42,7 +43,7 @@ import tyro
 from jaxgan import train
 from jaxgan.config import Config
 from jaxgan.data import Images, load
-from jaxgan.loops import compile_scanned
+from jaxgan.loops import Layout, keys, laid_out
 
 MATRIX = 2048
 EXAMPLES = 60_000
@@ -54,15 +55,22 @@ def main(
     rounds: int = 9,
     loop: bool = False,
     loop_steps: int = 4_000,
+    seeds: tuple[int, ...] = (),
+    devices: tuple[int, ...] = (),
 ) -> dict:
     """Prints one line of JSON and returns what it says.
 
     images_a_round: how many images each measurement trains on. rounds: how often each is repeated.
     loop: measure the train command's loop, over `loop_steps` steps, and not PyTorch.
+    seeds, devices: measure so many seeds beside one another, one batch on so many devices.
     """
     config = Config(dataset="digits", batch_size=batch_size)
     if loop:
         line = loop_line(config, loop_steps, rounds)
+    elif seeds:
+        line = seeds_line(config, seeds, images_a_round // batch_size, rounds)
+    elif devices:
+        line = devices_line(config, devices, images_a_round // batch_size, rounds)
     else:
         line = step_line(config, images_a_round // batch_size, rounds)
     line |= {"rounds": rounds, "machine": machine()}
@@ -118,12 +126,53 @@ def loop_line(config: Config, steps: int, rounds: int) -> dict:
     }
 
 
-def scanned_loop(config: Config, dataset, steps: int) -> Callable[[], None]:
+def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int) -> dict:
+    """Returns the steps of all seeds together per second, and their time over that of the first."""
+    data = noise()
+    loops = {
+        str(count): scanned_loop(config, data, steps, laid_out(count, 1, config.batch_size))
+        for count in counts
+    }
+    seconds = measured(loops, rounds)
+    return {
+        "what": f"several seeds, mlp, batch {config.batch_size}, float32",
+        "seed_steps_per_second": medians(
+            {name: [int(name) * steps / s for s in seconds[name]] for name in loops}
+        ),
+        f"time_over_{counts[0]}": {
+            name: paired(seconds[name], seconds[str(counts[0])]) for name in loops
+        },
+    }
+
+
+def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int) -> dict:
+    """Returns images per second where so many devices share each batch."""
+    data = noise()
+    loops = {
+        str(count): scanned_loop(config, data, steps, laid_out(1, count, config.batch_size))
+        for count in counts
+    }
+    seconds = measured(loops, rounds)
+    rates = {name: [steps * config.batch_size / s for s in seconds[name]] for name in loops}
+    return {
+        "what": f"one batch over several devices, mlp, batch {config.batch_size}, float32",
+        "images_per_second": medians(rates),
+        f"ratio_to_{counts[0]}": {
+            name: paired(rates[name], rates[str(counts[0])]) for name in loops
+        },
+    }
+
+
+def scanned_loop(
+    config: Config, dataset, steps: int, layout: Layout | None = None
+) -> Callable[[], None]:
     """Returns a function that takes `steps` steps of the scanned GAN and waits for them."""
-    key = jax.random.key(0)
+    layout = layout or Layout()
     model = train.build(config, dataset)
-    run = compile_scanned(model, config.batch_size, min(steps, 100))
-    state = jax.jit(model.init)(key)
+    key = keys(0, layout)
+    state = jax.jit(layout.each_seed(model.init))(key)
+    key, state, dataset = layout.placed(key, state, dataset)
+    run = layout.compiled(model, config.batch_size, min(steps, 100))
 
     def go():
         nonlocal state

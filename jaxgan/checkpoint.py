@@ -163,7 +163,8 @@ def save_generator(directory: Path, variables: dict, description: dict) -> None:
 def load_generator(directory: str | Path) -> Callable[[jax.Array, int], jax.Array]:
     """Returns `(key, num_samples) -> images [num_samples, ...]` of a saved generator.
 
-    directory: the `generator/` of a run. The same key gives the latents of `GAN.sample`.
+    directory: the `generator/` of a run, or of one with several seeds `generator/<seed>/`.
+    The same key gives the latents of `GAN.sample`.
     Raises `RunError` where it is missing or damaged.
     """
     directory = Path(directory)

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,7 +30,6 @@ SECONDS_OF_SILENCE = 60
 """After which a process counts as gone; JAX itself would wait for 100 and then abort."""
 SECONDS_BETWEEN_SIGNS = 10
 SECONDS_TO_LEAVE = 5
-LONGEST_MESSAGE = 1 << 14
 AGAIN = "start all of them again with the same command, which continues from the last checkpoint"
 GONE = f"another process of the run has ended, or cannot be reached any more: {AGAIN}"
 ABORTED = f"this process was killed, or another one of the run has ended: {AGAIN}"
@@ -39,6 +39,7 @@ UNANSWERED = (
 )
 _at_end, _last_words = contextlib.ExitStack(), contextlib.ExitStack()
 """What to do when this process ends as it should, and what takes its last words back."""
+_exits = itertools.count()
 
 
 def start(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
@@ -47,6 +48,8 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     What is None is found out by JAX: from Slurm, Open MPI, Kubernetes or a Cloud TPU.
     Raises `UsageError` where it cannot be found out, `RunError` where the others do not answer.
     """
+    # Its handler would take SIGTERM away from ours.
+    jax.config.update("jax_enable_preemption_service", False)
     impatience = threading.Timer(SECONDS_TO_CONNECT, _end, (UNANSWERED, 1))
     impatience.daemon = True
     impatience.start()
@@ -62,11 +65,11 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
             "--num-processes and --process-id"
         ) from error
     except RuntimeError as error:
-        raise RunError(f"{UNANSWERED} ({str(error).splitlines()[0][:160]})") from error
+        raise RunError(f"{UNANSWERED} ({_first_line(error)})") from error
     finally:
         impatience.cancel()
     stopped = threading.Event()
-    watch = threading.Thread(target=_watch, args=(stopped,), daemon=True)
+    watch = threading.Thread(target=_watch, args=(_barrier(), stopped), daemon=True)
     watch.start()
     _leave_last_words()
     # While Python shuts down, no thread may be waiting in JAX: it could not come back.
@@ -74,6 +77,8 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     _at_end.callback(jax.distributed.shutdown)
     _at_end.callback(stopped.set)
     atexit.register(_at_end.close)
+    if len({len(jax.local_devices(process)) for process in range(process_count())}) > 1:
+        raise UsageError("the processes of this run have different numbers of devices")
 
 
 def is_first() -> bool:
@@ -87,7 +92,7 @@ def process_count() -> int:
 
 
 def meet(name: str) -> None:
-    """Returns when every process has come to this point, which no other has the name of."""
+    """Returns when every process has called it, with the same name."""
     if process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
@@ -106,26 +111,25 @@ def from_first(action: Callable[[], Any]) -> Any:
         except Exception as error:
             failure = error
             message, _ = explained(error) or (f"the first process failed: {error}", 1)
-            outcome = {"error": type(error).__name__, "message": message[: LONGEST_MESSAGE // 8]}
-    text = np.zeros(LONGEST_MESSAGE, np.uint8)
-    encoded = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
-    text[: len(encoded)] = encoded
-    received = multihost_utils.broadcast_one_to_all(text).tobytes().rstrip(b"\0")
+            outcome = {"error": type(error).__name__, "message": message}
+    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    text = multihost_utils.broadcast_one_to_all(text if is_first() else np.zeros(length, np.uint8))
     if failure:
         raise failure
-    outcome = json.loads(received)
+    outcome = json.loads(text.tobytes())
     if "error" in outcome:
         raise getattr(errors, outcome["error"], RunError)(outcome["message"])
     return outcome["result"]
 
 
-def check_same(what: str, value: str) -> None:
-    """Raises `UsageError`, in every process, unless all have the same value."""
+def check_same(what: str, value: str, advice: str = "give all of them the same") -> None:
+    """Raises `UsageError`, in every process, unless all have the same value of something."""
     if process_count() == 1:
         return
     digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
     if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
-        raise UsageError(f"the processes of this run differ in {what}: give all of them the same")
+        raise UsageError(f"the processes of this run differ in {what}: {advice}")
 
 
 def agreed(asked: Callable[[], bool]) -> Callable[[], bool]:
@@ -149,22 +153,31 @@ def agreed(asked: Callable[[], bool]) -> Callable[[], bool]:
     return any_asked
 
 
+def take_back_last_words() -> None:
+    """Has nothing more be said, where this process is about to end by itself."""
+    _last_words.close()
+
+
 @contextlib.contextmanager
 def together() -> Iterator[None]:
-    """Ends this process at once on an error that the others do not have as well.
+    """Ends this process on an error that the others do not have within a few seconds as well.
 
-    They would wait for it, and it for them, in the closing of checkpoints for example.
+    They would wait for it, and it for them, in the closing of checkpoints for example. It ends by
+    `os._exit`: nothing that was to be done on the way out is done.
     """
     try:
         yield
     except Exception as error:
         if process_count() > 1:
-            if isinstance(error, jax.errors.JaxRuntimeError) and not explained(error):
-                _end(GONE, 1)
+            known = explained(error)
+            if isinstance(error, jax.errors.JaxRuntimeError) and not known:
+                _end(f"{GONE} ({_first_line(error)})", 1)
             try:
-                _barrier()("leaving", SECONDS_TO_LEAVE)
+                _barrier()(f"leaving/{next(_exits)}", SECONDS_TO_LEAVE)
             except Exception:
-                _end(*(explained(error) or (f"{type(error).__name__}: {error}", 1)))
+                if not known:
+                    traceback.print_exception(error)
+                _end(*(known or (f"{type(error).__name__}: {error}", 1)))
         raise
 
 
@@ -176,12 +189,11 @@ def _barrier() -> Callable[[str, int], None]:
     return lambda name, seconds: sync(key=f"jaxgan/{name}", timeout_ms=1_000 * seconds)
 
 
-def _watch(stopped: threading.Event) -> None:
+def _watch(barrier: Callable[[str, int], None], stopped: threading.Event) -> None:
     """Ends this process where another one does not give a sign of life in time.
 
     All but the first always have a call to it under way, which fails at once where it dies.
     """
-    barrier = _barrier()
     for number in itertools.count():
         met = threading.Event()
 
@@ -217,6 +229,10 @@ def _leave_last_words() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    os.write(sys.stderr.fileno(), f"jaxgan: {message}\n".encode())
-    _last_words.close()
+    os.write(2, f"jaxgan: {message}\n".encode())
+    take_back_last_words()
     os._exit(status)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

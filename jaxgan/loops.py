@@ -82,7 +82,8 @@ def seeds_over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callab
 def frozen_where_diverged(gan: GAN) -> GAN:
     """Returns the GAN whose step leaves a state as it is where anything would not be finite.
 
-    The next step then tries the same again, to the same end: `state.step` does not move any more.
+    The next step tries the same again and, on the same machine, to the same end: `state.step` does
+    not move any more.
     """
 
     def step(key: jax.Array, state: GANState, batch: jax.Array) -> tuple[GANState, Metrics]:
@@ -156,7 +157,7 @@ class Layout(NamedTuple):
         )
 
 
-def layout(seeds: int, devices: int | Literal["all"], batch_size: int) -> Layout:
+def laid_out(seeds: int, devices: int | Literal["all"], batch_size: int) -> Layout:
     """Returns the layout of `seeds` runs, or one, over so many devices of each process.
 
     batch_size: real images of a discriminator update. Raises `UsageError` for what cannot be split.
@@ -198,7 +199,8 @@ class Call(NamedTuple):
     first, last: numbers of its steps, counted from 1. metrics: arrays `[last - first + 1]`.
     taken: how many steps the state has taken, a scalar; less than `last` once it is frozen.
     images: samples after the last step. snapshot: `(state, bad)`, a copy of the state that nothing
-    donates and which of its leaves are not finite. The latter two are None unless asked for.
+    donates and, of a single run, which of its leaves are not finite. The latter two are None unless
+    asked for.
     """
 
     first: int
@@ -243,7 +245,10 @@ def calls(
     key, state, dataset: as `layout.placed` returned them. sample: `(key, state) -> images`.
     """
     compiled = functools.cache(lambda length: layout.compiled(gan, batch_size, length))
-    snapshot = layout.readable(lambda state: (state, non_finite(state)))
+    checked = (
+        non_finite if layout.seeds is None else lambda state: {}
+    )  # Frozen before they are bad.
+    snapshot = layout.readable(lambda state: (state, checked(state)))
     readable = layout.readable()
     done, pending = plan.begin, None
     while done < plan.steps and not stopping():

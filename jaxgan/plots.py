@@ -114,14 +114,19 @@ def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
     axes.fill_between(steps_of_means, mean - spread, mean + spread, color=color, alpha=0.2)
 
 
-def table(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+def table(
+    rows: Sequence[dict], name: str, seeds: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the steps `[n]` of a run's lines and a metric at each `[seeds, n]`.
 
     It is NaN where a seed was frozen before that step.
+    seeds: all that have lines, unless given.
     """
     steps, columns = np.unique([row["step"] for row in rows], return_inverse=True)
-    _, lines = np.unique([row.get("seed", 0) for row in rows], return_inverse=True)
-    values = np.full((lines.max() + 1, len(steps)), np.nan)
+    own = [row.get("seed", 0) for row in rows]
+    seeds = sorted({*own}) if seeds is None else seeds
+    lines = np.searchsorted(seeds, own)
+    values = np.full((len(seeds), len(steps)), np.nan)
     values[lines, columns] = [row[name] for row in rows]
     return steps, values
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import statistics
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,9 @@ class Run:
         """
         found = self.checkpoints.latest(template)
         step, state, damaged = found or (0, None, [])
+        distributed.check_same(
+            "the checkpoint that they read", f"{step} {found and sha256(state)}", "share --out"
+        )
         rows = self.rows()
         if rows and not found:
             self.remarks.append("no checkpoint had been saved: starting from step 0 again")
@@ -115,6 +119,9 @@ class Run:
         speed: entries of the summary. Waits for the checkpoints that are still being written.
         """
         self.checkpoints.wait()
+        return distributed.from_first(lambda: self._summarised(state, speed))
+
+    def _summarised(self, state: GANState, speed: dict) -> dict:
         rows = self.rows()
         results = {"final": rows[-1] if rows else {}}
         if self.seeds is not None:
@@ -125,11 +132,10 @@ class Run:
             **results,
             "state_sha256": sha256(state),
         }
-        if distributed.is_first():
-            plots.save_curves(self.path / "curves.png", rows)
-            frames = sorted((self.path / "samples").glob("*.png"))
-            plots.save_animation(self.path / "training.gif", frames)
-            write_json(self.path / "summary.json", summary)
+        plots.save_curves(self.path / "curves.png", rows)
+        frames = sorted((self.path / "samples").glob("*.png"))
+        plots.save_animation(self.path / "training.gif", frames)
+        write_json(self.path / "summary.json", summary)
         return summary
 
     def worth_opening(self) -> list[Path]:
@@ -223,7 +229,8 @@ class Run:
                 f"{step - 1}, and the other seeds go on"
             )
         if len(self.frozen) == len(self.seeds):
-            self._diverged(f"every seed, the last one where {self.frozen[seed]}")
+            reasons = "; ".join(f"seed {seed}: {why}" for seed, why in self.frozen.items())
+            self._diverged(f"every seed ({textwrap.shorten(reasons, 400, placeholder=' ...')})")
 
     def _check_finite(self, call: Call, metrics: dict[str, np.ndarray]) -> None:
         bad = {name: int(np.argmin(np.isfinite(values))) for name, values in metrics.items()}

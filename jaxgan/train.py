@@ -28,14 +28,24 @@ def main(config: Config) -> dict:
     """
     validate(config)
     set_up_jax(config)
+    from jaxgan import distributed
+
+    with distributed.together():
+        return trained(config)
+
+
+def trained(config: Config) -> dict:
+    """Does what `main` says, where JAX is set up and the processes of the run are joined."""
     import jax
 
     from jaxgan import distributed, loops, run
 
     check_names(config)
-    distributed.check_same("their settings", repr(shared_settings(config)))
+    for name in sorted({*dataclasses.asdict(config)} - {"process_id", "coordinator", "data_dir"}):
+        flag = "--" + name.replace("_", "-")
+        distributed.check_same(flag, repr(getattr(config, name)))
     dataset, remark = load(config)
-    layout = loops.layout(config.seeds, config.devices, config.batch_size)
+    layout = loops.laid_out(config.seeds, config.devices, config.batch_size)
     images_a_step = config.batch_size * config.d_steps
     key = loops.keys(config.seed, layout)
     jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, images_a_step))
@@ -58,7 +68,7 @@ def main(config: Config) -> dict:
                 f"the run in {out} has taken {begin} steps already: ask for more than --steps "
                 f"{config.steps}, or start afresh with --overwrite"
             )
-        summary = directory.summary()
+        summary = distributed.from_first(directory.summary)
         if summary and summary["steps"] == begin == config.steps:
             say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
@@ -127,20 +137,18 @@ def recorded(calls, directory, config: Config, state) -> tuple:
 
 
 def load(config: Config):
-    """Returns the data set and a remark on it; in several processes, once the first has it."""
+    """Returns the data set and a remark on it.
+
+    In several processes the first one gets it first, and prepares it where that is still to be
+    done. The others find what it left if their folder of data is the same.
+    """
     from jaxgan import data, distributed
 
     found = []
-    # The first prepares what is not prepared yet, and the others find it.
     distributed.from_first(lambda: found.extend(data.load(config.dataset, config.data_dir)))
     dataset, remark = found or data.load(config.dataset, config.data_dir)
     distributed.check_same("their data", dataset.fingerprint)
     return dataset, remark
-
-
-def shared_settings(config: Config) -> Config:
-    """Returns the configuration without what each process has of its own."""
-    return dataclasses.replace(config, process_id=None, data_dir=None)
 
 
 def default_out(config: Config, dataset) -> Path:
@@ -232,7 +240,9 @@ def stop_signals() -> Iterator[list[int]]:
 def stop_at_once(number: int, frame) -> None:
     """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
     message = "jaxgan: stopped at once: the same command continues from what was saved\n"
-    os.write(sys.stderr.fileno(), message.encode())
+    os.write(2, message.encode())
+    if "jaxgan.distributed" in sys.modules:  # Importing it here would take seconds.
+        sys.modules["jaxgan.distributed"].take_back_last_words()
     os._exit(128 + number)
 
 

@@ -132,7 +132,8 @@ def test_a_run_that_was_stopped_and_killed_ends_as_if_it_had_not_been(together, 
     assert stopped < 50
     survivor, killed = job(out, at_step(stopped + 10, process=1, number=signal.SIGKILL))
     assert (survivor.returncode, killed.returncode) == (1, -signal.SIGKILL)
-    assert ours(survivor.complained) == [f"jaxgan: {distributed.GONE}"]
+    (line,) = ours(survivor.complained)
+    assert line.startswith(f"jaxgan: {distributed.GONE}")
     assert "Traceback" not in survivor.complained
     assert f"steps {stopped} to 60" in survivor.said
     job(out)
@@ -145,7 +146,7 @@ def test_when_the_first_process_dies_the_other_ends_too(tmp_path):
     assert survivor.returncode != 0
     # JAX may be faster than we are: it aborts the process, and we have the last word.
     line = ours(survivor.complained)[-1]
-    assert line in (f"jaxgan: {distributed.GONE}", f"jaxgan: {distributed.ABORTED}")
+    assert line.startswith((f"jaxgan: {distributed.GONE}", f"jaxgan: {distributed.ABORTED}"))
 
 
 def test_a_process_that_gives_no_sign_of_life_counts_as_gone(tmp_path):
@@ -174,7 +175,7 @@ def test_seeds_are_shared_out_over_processes(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "second", "words"),
     [
-        ({}, {"seed": 1}, "the processes of this run differ in their settings"),
+        ({}, {"seed": 1}, "the processes of this run differ in --seed"),
         ({"batch_size": 7}, {}, "--batch-size 7 cannot be divided among 2 devices"),
         ({"out": "/proc/nothing"}, {}, "/proc/nothing"),
     ],
