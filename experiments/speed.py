@@ -7,7 +7,7 @@ Command, which takes about four minutes and wants torch for the comparison:
 Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
 the same exercise (data in memory, fused Adam, no average of the generator), and a float32 matrix
 product. The output is one line of JSON: medians over the rounds, and medians of the ratios within
-a round. `--loop True` measures the train command's loop, with logging, samples and checkpoints at
+a round. `--loop` measures the train command's loop, with logging, samples and checkpoints at
 their defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
 `--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
 

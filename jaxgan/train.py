@@ -41,9 +41,7 @@ def trained(config: Config) -> dict:
     from jaxgan import distributed, loops, run
 
     check_names(config)
-    for name in sorted({*dataclasses.asdict(config)} - {"process_id", "coordinator", "data_dir"}):
-        flag = "--" + name.replace("_", "-")
-        distributed.check_same(flag, repr(getattr(config, name)))
+    check_same_settings(config)
     dataset, remark = load(config)
     layout = loops.laid_out(config.seeds, config.devices, config.batch_size)
     images_a_step = config.batch_size * config.d_steps
@@ -73,17 +71,13 @@ def trained(config: Config) -> dict:
             say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
         say(header(config, dataset, layout, out, begin))
-        plan = loops.Plan(
-            begin=begin,
-            steps=config.steps,
-            steps_per_call=config.steps_per_call
-            or loops.default_steps_per_call(model, layout, key, state, dataset, images_a_step),
-            sample_every=config.sample_every,
-            checkpoint_every=config.checkpoint_every,
+        steps_per_call = config.steps_per_call or loops.default_steps_per_call(
+            model, layout, key, state, dataset, images_a_step
         )
-        sample = layout.readable(
-            layout.each_seed(functools.partial(model.sample, num_samples=NUM_SAMPLES))
-        )
+        every = (config.sample_every, config.checkpoint_every)
+        plan = loops.Plan(begin, config.steps, steps_per_call, *every)
+        draw = functools.partial(model.sample, num_samples=NUM_SAMPLES)
+        sample = layout.readable(layout.each_seed(draw))
         arguments = layout.placed(key, state, dataset)
         if new:
             directory.picture(0, sample(*arguments[:2]))
@@ -187,6 +181,16 @@ def check_names(config: Config) -> None:
     choose("loss", LOSSES, config.loss)
     if config.dataset is not None:
         choose("data set", DATASETS, config.dataset)
+
+
+def check_same_settings(config: Config) -> None:
+    """Raises `UsageError` unless all processes of the run were given the same settings."""
+    from jaxgan.distributed import check_same
+
+    own = {"process_id", "coordinator", "data_dir"}
+    for field in dataclasses.fields(config):
+        if field.name not in own:
+            check_same("--" + field.name.replace("_", "-"), repr(getattr(config, field.name)))
 
 
 def set_up_jax(config: Config) -> None:

@@ -1,5 +1,6 @@
 """Several processes on this host, as they would be on several."""
 
+import contextlib
 import json
 import os
 import re
@@ -39,32 +40,52 @@ Run.record = with_signal
 """
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+SLURM_PORTS = range(65535 - 2**12 + 1, 65535)
+"""Where JAX has the processes of a Slurm job meet: at the job's number modulo 2**12."""
 
 
-def started(out: Path, code: str = "", second: dict | None = None, ids=(0, 1), **settings) -> list:
+def free_port(ports=(0,)) -> int:
+    for port in ports:
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return free.getsockname()[1]
+    raise AssertionError("no port is free")
+
+
+def started(
+    out: Path,
+    code: str = "",
+    second: dict | None = None,
+    ids=(0, 1),
+    slurm: bool = False,
+    **settings,
+) -> list:
     """Returns the two processes of a run, or those of `ids`, each of which begins with `code`.
 
-    second: settings that only the second process has.
+    second: settings that only the second process has. slurm: started as Slurm would.
     """
-    port = free_port()
+    port = free_port(SLURM_PORTS if slurm else (0,))
     script = f"import os, sys, jax\nfrom jaxgan import distributed, train\n{code}\n"
     processes = []
     for i in ids:
-        own = {"coordinator": f"127.0.0.1:{port}", "num_processes": 2, "process_id": i, "out": out}
-        own = SETTINGS | settings | own | ((second or {}) if i else {})
+        own = {"coordinator": f"127.0.0.1:{port}", "num_processes": 2, "process_id": i}
+        own = SETTINGS | settings | {"out": out} | ({} if slurm else own)
+        own |= (second or {}) if i else {}
         flags = [part for k, v in own.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+        flags += ["--distributed"] if slurm else []
+        job = {
+            "SLURM_JOB_ID": str(port - SLURM_PORTS.start),
+            "SLURM_STEP_NODELIST": "127.0.0.1",
+            "SLURM_NTASKS": "2",
+            "SLURM_PROCID": str(i),
+            "SLURM_LOCALID": "0",
+        }
         process = subprocess.Popen(
             [sys.executable, "-c", script + "sys.exit(train.command())", *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Without optimisation XLA compiles in half the time.
-            env=os.environ
-            | {"JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": "--xla_backend_optimization_level=0"},
+            env=os.environ | (job if slurm else {}) | {"JAX_NUM_CPU_DEVICES": "1"},
         )
         processes.append(process)
     return processes
@@ -95,9 +116,9 @@ def rows(out: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> tuple[Path, list[subprocess.Popen]]:
-    """A run of two processes, never interrupted."""
+    """A run of two processes of a Slurm job, never interrupted."""
     out = tmp_path_factory.mktemp("together") / "run"
-    return out, job(out)
+    return out, job(out, slurm=True)
 
 
 def test_two_processes_train_as_one(together, tmp_path):

@@ -9,6 +9,9 @@ import pytest
 
 from jaxgan import train
 from jaxgan.config import Config
+from jaxgan.data import load
+from jaxgan.gan import gan
+from jaxgan.networks import mlp
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 
@@ -30,15 +33,25 @@ def test_python_example(blocks):
     assert images[:, :2].mean() < fresh[:, :2].mean() - 0.2
 
 
+def test_seeds_example(blocks):
+    digits, _ = load("digits")
+    model = gan(*mlp(digits.shape), ema_decay=0.99)
+    names = {"jax": jax, "model": model, "digits": digits, "key": jax.random.key(0)}
+    exec(blocks[1].replace("300", "3").replace("8", "2"), names)
+    assert names["metrics"].d_loss.shape == (2, 3)
+    assert names["states"].step.tolist() == [3, 3]
+
+
 def test_generator_example(blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train.main(Config(dataset="digits", batch_size=8, steps=10))
     names = {"jax": jax}
-    exec(blocks[1], names)
+    exec(blocks[2], names)
     assert names["images"].shape == (64, 28, 28, 1)
     assert np.isfinite(names["images"]).all()
 
 
 def test_flags_exist():
     known = {"--" + name.replace("_", "-") for name in Config.__dataclass_fields__} | {"--help"}
-    assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known
+    text = re.sub(r"^#SBATCH.*$", "", README, flags=re.MULTILINE)
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
