@@ -10,9 +10,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers share the folder of who s
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["XDG_CACHE_HOME"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-# Without LLVM's optimisation XLA compiles in half the time; its own passes, which decide in what
-# order numbers are added, are the same.
-os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
+# With little of LLVM's optimisation XLA compiles in half the time; its own passes, which decide in
+# what order numbers are added, are the same.
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
 os.environ.pop("TFDS_DATA_DIR", None)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
