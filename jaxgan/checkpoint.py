@@ -175,7 +175,9 @@ def load_generator(directory: str | Path) -> Callable[[jax.Array, int], jax.Arra
         network, latent_size = about["config"]["network"], about["config"]["latent_size"]
         shape, bounded = about["dataset"]["shape"], about["dataset"]["bounded"]
     except Exception as error:  # A damaged archive raises errors of many types.
-        raise RunError(f"no generator can be loaded from {directory} ({error})") from error
+        seeds = sorted(path.parent.name for path in directory.glob("*/generator.json"))
+        reason = f"it holds those of the seeds {', '.join(seeds)}: name one" if seeds else error
+        raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
     generator, _ = choose("network", NETWORKS, network)(shape, bounded)
 
     return partial(generated, generator, variables, latent_size)

@@ -14,6 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -54,11 +55,14 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     impatience.daemon = True
     impatience.start()
     try:
-        jax.distributed.initialize(
-            # JAX would abort the process when its own time is over.
-            *(coordinator, num_processes, process_id),
-            initialization_timeout=2 * SECONDS_TO_CONNECT,
-        )
+        with ThreadPoolExecutor(1) as waiting:  # Here signals find Python awake.
+            waiting.submit(
+                jax.distributed.initialize,
+                coordinator,
+                num_processes,
+                process_id,
+                initialization_timeout=2 * SECONDS_TO_CONNECT,  # JAX then aborts the process.
+            ).result()
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"the processes of this run cannot be found out ({error}): give --coordinator, "

@@ -218,6 +218,21 @@ def test_processes_that_do_not_find_one_another_give_up(tmp_path):
     assert ours(alone.complained) == [f"jaxgan: {distributed.UNANSWERED}"]
 
 
+def test_a_process_that_waits_for_the_others_can_be_stopped(tmp_path):
+    code = """
+import threading
+distributed.SECONDS_TO_CONNECT = 20
+initialize = jax.distributed.initialize
+def then_stop(*arguments, **settings):
+    threading.Timer(0.3, os.kill, (os.getpid(), 15)).start()
+    initialize(*arguments, **settings)
+jax.distributed.initialize = then_stop
+"""
+    (alone,) = started(tmp_path / "run", code, ids=[1])
+    assert ended(alone).returncode == 143
+    assert "stopped at once" in alone.complained
+
+
 def test_a_cluster_that_is_none_is_said(tmp_path, capsys):
     command = [sys.executable, "-m", "jaxgan.train", "--distributed", "--out", str(tmp_path / "r")]
     found = subprocess.run(command, capture_output=True, text=True, check=False)

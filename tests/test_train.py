@@ -18,7 +18,7 @@ from PIL import Image
 from jaxgan import train
 from jaxgan.checkpoint import Checkpoints, load_generator
 from jaxgan.config import Config
-from jaxgan.errors import Diverged, Interrupted, UsageError
+from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
 from jaxgan.gan import non_finite
 from jaxgan.plots import PADDING, SAMPLES_A_SEED, grid
 from jaxgan.run import Run
@@ -315,6 +315,8 @@ def test_several_seeds_share_a_run_directory(several):
     last = [row["d_loss"] for row in rows[-3:]]
     assert summary["mean"]["d_loss"] == pytest.approx(np.mean(last))
     assert summary["std"]["d_loss"] == pytest.approx(np.std(last, ddof=1))
+    with pytest.raises(RunError, match="of the seeds 100, 101, 102: name one"):
+        load_generator(several / "generator")
     with Image.open(several / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
     tall = 28 + PADDING
