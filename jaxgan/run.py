@@ -1,10 +1,7 @@
 """The run directory: what a run leaves on disk."""
 
 import contextlib
-import dataclasses
-import importlib.metadata
 import json
-import os
 import shutil
 import statistics
 import textwrap
@@ -14,16 +11,14 @@ from pathlib import Path
 import jax
 import numpy as np
 
-import jaxgan
 from jaxgan import distributed, plots
 from jaxgan.checkpoint import Checkpoints, save_generator, sha256
-from jaxgan.config import BOOKKEEPING, Config
+from jaxgan.description import compared
 from jaxgan.errors import Diverged, RunError, UsageError
-from jaxgan.files import write_text
+from jaxgan.files import read_json, write_json, write_text
 from jaxgan.gan import GANState, Metrics, averaged
 from jaxgan.loops import Call, steps_taken
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 CONTENTS = (
     "metrics.jsonl",
     "samples",
@@ -268,36 +263,6 @@ def opened(path: Path, description: dict, overwrite: bool) -> Iterator[Run]:
         yield Run(path, description, checkpoints, remarks)
 
 
-def describe(config: Config, dataset, remark: str, devices: int = 1) -> dict:
-    """Returns what `config.json` says of a run: settings, data, versions and devices."""
-    settings = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(config).items()
-    }
-    device = jax.devices()[0]
-    return {
-        "config": settings,
-        "dataset": {
-            "name": dataset.name,
-            "holds": dataset.describe(),
-            "fingerprint": dataset.fingerprint,
-            "shape": dataset.shape,
-            "bounded": dataset.bounded,
-            "remark": remark,
-        },
-        "versions": {
-            "jaxgan": jaxgan.__version__,
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
-        "device": {
-            "platform": device.platform,
-            "kind": device.device_kind,
-            "devices": devices,
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        },
-    }
-
-
 def _prepared(path: Path, description: dict, overwrite: bool, held: contextlib.ExitStack) -> list:
     """Locks the folder, into `held`, and writes `config.json` or compares it; returns remarks."""
     known = path / "config.json"
@@ -316,25 +281,11 @@ def _prepared(path: Path, description: dict, overwrite: bool, held: contextlib.E
             _remove(path / name)
     remarks = []
     if _started(path):
-        remarks = _compared(path, read_json(known), description)
+        remarks = compared(path, read_json(known), description)
     else:
         write_json(known, description)
     (path / "samples").mkdir(exist_ok=True)
     return remarks
-
-
-def read_json(path: Path) -> dict:
-    """Returns the object in a file, an empty one where the file is missing or damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Writes a file, all or nothing."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
 
 
 def _foreign(directory: Path) -> bool:
@@ -348,34 +299,6 @@ def _started(path: Path) -> bool:
     return (metrics.exists() and metrics.stat().st_size > 0) or (
         checkpoints.is_dir() and any(checkpoints.iterdir())
     )
-
-
-def _compared(directory: Path, before: dict, now: dict) -> list[str]:
-    """Returns remarks on what changed around a run; raises `UsageError` for another run."""
-    try:
-        old, new = dataclasses.asdict(Config()) | before["config"], now["config"]
-        old_data, new_data = before["dataset"], now["dataset"]
-        pairs = {name: (old.get(name), new[name]) for name in new if name not in BOOKKEEPING}
-        pairs["dataset"] = (old_data["name"], new_data["name"])
-        if old_data["name"] == new_data["name"]:
-            pairs["data (fingerprint)"] = (old_data["fingerprint"], new_data["fingerprint"])
-        around = [
-            (name, before[part].get(name), now[part][name])
-            for part in ("versions", "device")
-            for name in now[part]
-        ]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RunError(
-            f"{directory / 'config.json'} is damaged: restore it, or name another --out"
-        ) from error
-    differing = [f"{name} {a} there, {b} now" for name, (a, b) in pairs.items() if a != b]
-    if differing:
-        raise UsageError(
-            f"{directory} holds a run of another configuration ({'; '.join(differing)}): name "
-            "another --out, or start afresh with --overwrite"
-        )
-    changed = [f"{name} was {a} and is {b}" for name, a, b in around if a not in (None, b)]
-    return [f"not exactly repeatable any more: {'; '.join(changed)}"] if changed else []
 
 
 @contextlib.contextmanager

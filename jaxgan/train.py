@@ -39,6 +39,7 @@ def trained(config: Config) -> dict:
     import jax
 
     from jaxgan import distributed, loops, run
+    from jaxgan.description import describe
 
     check_names(config)
     check_same_settings(config)
@@ -49,7 +50,7 @@ def trained(config: Config) -> dict:
     jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, images_a_step))
     model = build(config, dataset)
     out = config.out or default_out(config, dataset)
-    description = run.describe(config, dataset, remark, len(layout.devices))
+    description = describe(config, dataset, remark, len(layout.devices))
 
     with (
         run.opened(out, description, config.overwrite) as directory,

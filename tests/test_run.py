@@ -8,6 +8,7 @@ import pytest
 from jaxgan import run
 from jaxgan.config import Config
 from jaxgan.data import load
+from jaxgan.description import describe
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
 from jaxgan.loops import Call
@@ -19,7 +20,7 @@ def ring():
 
 
 def opened(path, dataset, overwrite=False, **settings):
-    return run.opened(path, run.describe(Config(**settings), dataset, ""), overwrite)
+    return run.opened(path, describe(Config(**settings), dataset), overwrite)
 
 
 def test_config_json_says_what_the_run_depends_on(tmp_path, ring):
@@ -225,7 +226,7 @@ def test_the_number_of_seeds_makes_another_run_and_that_of_devices_does_not(tmp_
         begin(tmp_path)
     with pytest.raises(UsageError, match="seeds 2 there, 3 now"), opened(tmp_path, ring, seeds=3):
         pass
-    description = run.describe(Config(seeds=2, devices=2), ring, "", devices=2)
+    description = describe(Config(seeds=2, devices=2), ring, devices=2)
     with run.opened(tmp_path, description, overwrite=False) as directory:
         assert directory.news() == ["not exactly repeatable any more: devices was 1 and is 2"]
 
