@@ -44,11 +44,13 @@ _exits = itertools.count()
 
 
 def start(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
-    """Joins the other processes, before JAX has been used for anything.
+    """Joins the other processes, unless they are joined, before JAX has been used for anything.
 
     What is None is found out by JAX: from Slurm, Open MPI, Kubernetes or a Cloud TPU.
     Raises `UsageError` where it cannot be found out, `RunError` where the others do not answer.
     """
+    if jax.distributed.is_initialized():
+        return
     # Its handler would take SIGTERM away from ours.
     jax.config.update("jax_enable_preemption_service", False)
     impatience = threading.Timer(SECONDS_TO_CONNECT, _end, (UNANSWERED, 1))
