@@ -238,5 +238,7 @@ def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, ring):
     content = json.loads(path.read_text())
     del content["config"]["seeds"]
     path.write_text(json.dumps(content))
-    with opened(tmp_path, ring):
+    with opened(tmp_path, ring) as directory:
+        assert directory.news() == []
+    with pytest.raises(UsageError, match="seeds 1 there, 2 now"), opened(tmp_path, ring, seeds=2):
         pass
