@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from flax import traverse_util
 from jaxgan import distributed
 from jaxgan.errors import RunError, choose
 from jaxgan.files import replacing, write_text
-from jaxgan.gan import generated, leaves
+from jaxgan.gan import leaves
 from jaxgan.networks import NETWORKS
+from jaxgan.sampling import generated
 
 KEPT = 3
 
@@ -154,30 +154,36 @@ def save_generator(directory: Path, variables: dict, description: dict) -> None:
     description: the step and what `config.json` says.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    flat = traverse_util.flatten_dict(variables, sep="/")
+    flat = traverse_util.flatten_dict(variables, sep=".")
     with replacing(directory / "weights.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, **{path: np.asarray(leaf) for path, leaf in flat.items()})
     write_text(directory / "generator.json", json.dumps(description, indent=2) + "\n")
 
 
-def load_generator(directory: str | Path) -> Callable[[jax.Array, int], jax.Array]:
-    """Returns `(key, num_samples) -> images [num_samples, ...]` of a saved generator.
+def load_generator(directory: str | Path) -> Callable[..., jax.Array]:
+    """Returns `(key, num_samples, labels=None) -> images [num_samples, ...]` of a saved generator.
 
     directory: the `generator/` of a run, or of one with several seeds `generator/<seed>/`.
-    The same key gives the latents of `GAN.sample`.
+    The same key gives the latents of `GAN.sample`. labels: of a conditional GAN, `[num_samples]` or
+    one for all; one class after the other unless given.
     Raises `RunError` where it is missing or damaged.
     """
     directory = Path(directory)
     try:
         about = json.loads((directory / "generator.json").read_text())
         with np.load(directory / "weights.npz", allow_pickle=False) as file:
-            variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep="/")
-        network, latent_size = about["config"]["network"], about["config"]["latent_size"]
-        shape, bounded = about["dataset"]["shape"], about["dataset"]["bounded"]
+            variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")
+        settings, dataset = about["config"], about["dataset"]
+        network, latent_size = settings["network"], settings["latent_size"]
+        num_classes = dataset["num_classes"] if settings["conditional"] else None
+        arguments = dataset["shape"], dataset["bounded"], settings["width"], num_classes
     except Exception as error:  # A damaged archive raises errors of many types.
         seeds = sorted(path.parent.name for path in directory.glob("*/generator.json"))
         reason = f"it holds those of the seeds {', '.join(seeds)}: name one" if seeds else error
         raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
-    generator, _ = choose("network", NETWORKS, network)(shape, bounded)
+    generator, _ = choose("network", NETWORKS, network)(*arguments)
 
-    return partial(generated, generator, variables, latent_size)
+    def sample(key: jax.Array, num_samples: int, labels: Any = None) -> jax.Array:
+        return generated(generator, variables, latent_size, key, num_samples, labels, num_classes)
+
+    return sample

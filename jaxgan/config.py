@@ -22,15 +22,42 @@ class Config:
     seeds: int = 1
     """how many seeds to train beside one another, from that one on"""
     dataset: str | None = None
-    """mnist, fashion_mnist, kmnist, digits, ring or grid; by default mnist, or digits where mnist
-    can neither be found nor downloaded"""
+    """mnist, fashion_mnist, kmnist, cifar10, stacked_mnist, digits, ring or grid; by default mnist,
+    or digits where mnist can neither be found nor downloaded"""
     data_dir: Path | None = None
     """where TensorFlow Datasets keeps its data (by default TFDS_DATA_DIR, else
     ~/tensorflow_datasets)"""
+    data_file: Path | None = None
+    """images of your own: a .npy file, uint8 [n, h, w] or [n, h, w, c], or a folder of pictures,
+    in which each folder is a class"""
+    image_size: int | None = None
+    """pixels to which a black border enlarges images, such as 32 for mnist"""
+    stacked_images: int | None = None
+    """how many triples of stacked_mnist make up a fixed set (by default all are fresh)"""
     network: str = "mlp"
-    """the pair of networks: mlp"""
+    """the pair of networks: mlp, dcgan, resnet or r3gan"""
+    width: int | None = None
+    """how wide they are (by default: hidden units of mlp 256, channels of dcgan 64, resnet 128,
+    r3gan 256)"""
+    conditional: bool = False
+    """give both players the labels"""
     loss: str = "non_saturating"
-    """what the players minimise: non_saturating or minimax"""
+    """what the players minimise: minimax, non_saturating, least_squares, hinge, wasserstein or
+    relativistic"""
+    r1: float = 0.0
+    """gamma of the penalty on the discriminator's gradients at real images; 0 is none"""
+    r2: float = 0.0
+    """gamma of the penalty at generated images"""
+    gradient_penalty: float = 0.0
+    """weight of WGAN-GP's penalty on norms other than 1, between real and generated images"""
+    dragan: float = 0.0
+    """weight of DRAGAN's penalty, around real images"""
+    clip_weights: float = 0.0
+    """largest weight of the discriminator (WGAN: 0.01); 0 is none"""
+    pack: int = 1
+    """images that the discriminator judges at a time (PacGAN)"""
+    augment: tuple[str, ...] = ()
+    """what the discriminator sees changed, differentiably: color, translation, cutout"""
     batch_size: int = 64
     """real images, and generated ones, of each discriminator update"""
     latent_size: int = 100
@@ -43,8 +70,25 @@ class Config:
     """of Adam: decay of the mean of their squares"""
     d_steps: int = 1
     """discriminator updates for each generator update"""
-    ema_decay: float = 0.999
-    """of the averaged generator that samples are drawn from; 0 turns it off"""
+    ema_half_life: float = 50_000
+    """images after which a generator counts half in the average that samples are drawn from; 0
+    turns it off"""
+    ema_warm_up: float = 0.05
+    """the half-life is at most this share of the images seen so far; 0 does without"""
+    burn_in: int = 0
+    """images over which what follows here changes, from the start of the run on; constant after"""
+    schedule: str = "cosine"
+    """how it changes: cosine or linear"""
+    final_learning_rate: float | None = None
+    """the learning rate after the burn-in"""
+    final_beta2: float | None = None
+    """beta2 after the burn-in"""
+    final_penalty: float = 1.0
+    """what the weights of all penalties are multiplied by after the burn-in"""
+    ema_burn_in: bool = False
+    """let the half-life grow from 0 over the burn-in"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """what the networks compute in; parameters are float32"""
     deterministic: bool = False
     """make a GPU repeat itself to the bit (a CPU always does); slower"""
     devices: int | Literal["all"] = 1
@@ -74,13 +118,18 @@ class Config:
 
 
 BOOKKEEPING = frozenset(
-    "steps data_dir out overwrite steps_per_call log_every sample_every checkpoint_every "
+    "steps data_dir data_file out overwrite steps_per_call log_every sample_every checkpoint_every "
     "devices distributed coordinator num_processes process_id".split()
 )
 """The settings that a run may change when it is continued: they do not decide its state."""
 
 
-COUNTS = "steps seeds batch_size latent_size d_steps steps_per_call devices num_processes".split()
+COUNTS = (
+    "steps seeds batch_size latent_size d_steps steps_per_call devices num_processes width pack "
+    "image_size stacked_images".split()
+)
+SHARES = "beta1 beta2 final_beta2 ema_warm_up".split()
+WEIGHTS = "r1 r2 gradient_penalty dragan clip_weights final_penalty burn_in ema_half_life".split()
 LARGEST_FLOAT32 = 3.4e38
 BELOW_ONE = 1 - 2.0**-24
 """The largest number below one that is still below one as a float32."""
@@ -91,16 +140,34 @@ def validate(config: Config) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         flag = "--" + field.name.replace("_", "-")
+        if value is None:
+            continue
         if field.name in COUNTS or field.name.endswith("_every"):
-            if value not in (None, "all") and not 1 <= value < 2**31:
+            if value != "all" and not 1 <= value < 2**31:
                 raise UsageError(f"{flag} {value} must be at least 1 and below 2**31")
-        elif field.name in ("beta1", "beta2", "ema_decay"):
+        elif field.name in SHARES:
             if not 0 <= value <= BELOW_ONE:
                 raise UsageError(f"{flag} {value} must be at least 0 and below 1")
-        elif field.name == "learning_rate" and not 0 < value < LARGEST_FLOAT32:
+        elif field.name in WEIGHTS:
+            if not 0 <= value < LARGEST_FLOAT32:
+                raise UsageError(f"{flag} {value} must be at least 0 and a float32")
+        elif field.name.endswith("learning_rate") and not 0 < value < LARGEST_FLOAT32:
             raise UsageError(f"{flag} {value} must be above 0 and a float32")
         elif field.name == "seed" and not 0 <= value < 2**32:
             raise UsageError(f"{flag} {value} must be at least 0 and below 2**32")
+    changing = {
+        "--final-learning-rate": config.final_learning_rate is not None,
+        "--final-beta2": config.final_beta2 is not None,
+        "--final-penalty": config.final_penalty != 1,
+        "--ema-burn-in": config.ema_burn_in,
+    }
+    for flag, given in changing.items():
+        if given and not config.burn_in:
+            raise UsageError(f"{flag} needs --burn-in, the number of images until it is reached")
+    if config.batch_size % config.pack:
+        raise UsageError(
+            f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}"
+        )
     if config.seed + config.seeds > 2**32:
         raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be below 2**32")
     named = (config.coordinator, config.num_processes, config.process_id)

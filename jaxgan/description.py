@@ -14,26 +14,27 @@ from jaxgan.errors import RunError, UsageError
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def describe(config: Config, dataset, remark: str = "", devices: int = 1) -> dict:
+def describe(
+    config: Config, dataset, remark: str = "", devices: int = 1, parameters: dict | None = None
+) -> dict:
     """Returns what `config.json` says of a run: settings, data, versions and devices.
 
     remark: what `jaxgan.data.load` had to say. devices: how many the run uses.
+    parameters: how many each network has.
     """
-    settings = {
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in dataclasses.asdict(config).items()
-    }
     device = jax.devices()[0]
     return {
-        "config": settings,
+        "config": _settings(config),
         "dataset": {
             "name": dataset.name,
             "holds": dataset.describe(),
             "fingerprint": dataset.fingerprint,
             "shape": dataset.shape,
             "bounded": dataset.bounded,
+            "num_classes": dataset.num_classes,
             "remark": remark,
         },
+        "parameters": parameters or {},
         "versions": {
             "jaxgan": jaxgan.__version__,
             **{name: importlib.metadata.version(name) for name in PACKAGES},
@@ -50,7 +51,7 @@ def describe(config: Config, dataset, remark: str = "", devices: int = 1) -> dic
 def compared(directory: Path, before: dict, now: dict) -> list[str]:
     """Returns remarks on what changed around a run; raises `UsageError` for another run."""
     try:
-        old, new = dataclasses.asdict(Config()) | before["config"], now["config"]
+        old, new = _settings(Config()) | before["config"], now["config"]
         old_data, new_data = before["dataset"], now["dataset"]
         pairs = {name: (old.get(name), new[name]) for name in new if name not in BOOKKEEPING}
         pairs["dataset"] = (old_data["name"], new_data["name"])
@@ -73,3 +74,12 @@ def compared(directory: Path, before: dict, now: dict) -> list[str]:
         )
     changed = [f"{name} was {a} and is {b}" for name, a, b in around if a not in (None, b)]
     return [f"not exactly repeatable any more: {'; '.join(changed)}"] if changed else []
+
+
+def _settings(config: Config) -> dict:
+    """Returns the settings as JSON has them."""
+    plain = {Path: str, tuple: list}
+    return {
+        name: next((of(value) for kind, of in plain.items() if isinstance(value, kind)), value)
+        for name, value in dataclasses.asdict(config).items()
+    }

@@ -6,7 +6,6 @@ batch; what concerns the whole batch goes through this file. Elsewhere nothing h
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 from jax import lax
 
@@ -36,16 +35,3 @@ def own_rows(whole: jax.Array) -> jax.Array:
 def mean_over_devices(tree: Any) -> Any:
     """Returns a tree of the means over devices: of means over their rows, those over the batch."""
     return tree if device_count() == 1 else lax.pmean(tree, AXIS)
-
-
-def whole_batch_statistics(call, args, kwargs, context):
-    """Has `nn.BatchNorm` count the examples of all devices: an interceptor of Flax's methods."""
-    module = context.module
-    if device_count() == 1 or not isinstance(module, nn.BatchNorm) or module.axis_name:
-        return call(*args, **kwargs)
-    # Flax's modules are frozen; a clone would be another module, with parameters of its own.
-    object.__setattr__(module, "axis_name", AXIS)
-    try:
-        return call(*args, **kwargs)
-    finally:
-        object.__setattr__(module, "axis_name", None)

@@ -1,6 +1,7 @@
-"""The pure core: a GAN is three functions, `init`, `step` and `sample`."""
+"""The pure core: a GAN is pure functions, `init`, `step` and `sample`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -9,9 +10,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan.devices import device_count, mean_over_devices, own_rows, whole_batch_statistics
+from jaxgan.augment import Augmentation
+from jaxgan.batch_norm import counting
+from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
 from jaxgan.keys import stream
 from jaxgan.losses import Loss, non_saturating
+from jaxgan.optimizers import adam
+from jaxgan.sampling import apply, generated, with_own_statistics
+from jaxgan.schedules import Schedule, at
 
 
 class Player(NamedTuple):
@@ -56,21 +62,20 @@ class GAN(NamedTuple):
 
     init: `(key) -> state`.
     step: `(key, state, batch) -> (state, metrics)`; `key` is the run's key, the same at every step;
-        `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update.
+        `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update, or
+        images and labels `(images, labels)`.
         Under a mapped axis `jaxgan.devices.AXIS` it holds this device's rows of the whole batch;
         state and metrics are those of the whole batch, the same on every device.
-    sample: `(key, state, num_samples) -> images [num_samples, ...]`, from the averaged generator;
-        the same key gives the same latents whatever the state.
+    sample: `(key, state, num_samples, labels=None) -> images [num_samples, ...]`, from the averaged
+        generator; the same key gives the same latents whatever the state. labels: of a conditional
+        GAN, `[num_samples]` or one for all; one class after the other unless given.
+    averaged: `(key, state) -> variables` of the generator that samples are drawn from.
     """
 
     init: Callable[[jax.Array], GANState]
-    step: Callable[[jax.Array, GANState, jax.Array], tuple[GANState, Metrics]]
-    sample: Callable[[jax.Array, GANState, int], jax.Array]
-
-
-def adam(learning_rate: float = 2e-4, b1: float = 0.5, b2: float = 0.999):
-    """Returns Adam with the momentum that GANs are trained with (Radford et al. 2016)."""
-    return optax.adam(learning_rate, b1=b1, b2=b2)
+    step: Callable[[jax.Array, GANState, Any], tuple[GANState, Metrics]]
+    sample: Callable[..., jax.Array]
+    averaged: Callable[[jax.Array, GANState], dict]
 
 
 def gan(
@@ -82,7 +87,11 @@ def gan(
     d_tx: optax.GradientTransformation | None = None,
     latent_size: int = 100,
     d_steps: int = 1,
-    ema_decay: float = 0.999,
+    ema_decay: float | Schedule = 0.999,
+    num_classes: int | None = None,
+    pack: int = 1,
+    augment: Augmentation | None = None,
+    dtype: Any = None,
 ) -> GAN:
     """Returns the GAN of two networks.
 
@@ -90,97 +99,172 @@ def gan(
     and then the generator, through the new discriminator, on the images generated last.
 
     generator: Flax module, latents `[n, latent_size]` (drawn from N(0, 1)) to images `[n, ...]`.
-    discriminator: Flax module, images `[n, ...]` to logits `[n]`.
+    discriminator: Flax module, images `[n, ...]` to logits `[n]`. It sees real and generated images
+        in passes of their own, so batch statistics are of one kind at a time.
     loss: `non_saturating()` unless given.
     g_tx, d_tx: Optax transformations; `adam()` unless given.
-    ema_decay: of the averaged generator, 0 to sample from the generator itself.
+    ema_decay: of the averaged generator, a number or a schedule of the step; 0 to sample from the
+        generator itself.
+    num_classes: of a conditional GAN. Both modules are then called as `module(inputs, labels)`, and
+        generated images take the labels of the real ones.
+    pack: how many images, joined along their channels, the discriminator judges at a time (PacGAN,
+        Lin et al. 2018); its labels are then `[n / pack, pack]`.
+    augment: `(key, images) -> images`, differentiable: what the discriminator sees of images.
+    dtype: what both networks compute in, such as `jnp.bfloat16`; parameters stay float32.
     """
-    loss = loss or non_saturating()
-    g_tx, d_tx = g_tx or adam(), d_tx or adam()
-
-    def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(stream(key, "init"))
-        images, g_variables = generator.init_with_output(g_key, jnp.zeros((1, latent_size)))
-        g_player = _player(g_variables, g_tx)
-        ema = jax.tree.map(jnp.copy, g_player.params) if ema_decay else None
-        return GANState(
-            generator=g_player,
-            discriminator=_player(discriminator.init(d_key, images), d_tx),
-            ema=ema,
-            step=jnp.zeros((), jnp.int32),
-        )
-
-    def step(key: jax.Array, state: GANState, batch: jax.Array) -> tuple[GANState, Metrics]:
-        reals = batch.reshape(d_steps, -1, *batch.shape[1:])
-        keys = jax.random.split(jax.random.fold_in(stream(key, "step"), state.step), d_steps)
-        g, d = state.generator, state.discriminator
-
-        def generate(params, key):
-            latents = jax.random.normal(key, (device_count() * reals.shape[1], latent_size))
-            return _train_mode(generator, params, g.stats, own_rows(latents))
-
-        def extra_update(d, inputs):
-            key, real = inputs
-            latents_key, loss_key, _ = jax.random.split(key, 3)
-            fake, _ = generate(g.params, latents_key)
-            return update_discriminator(loss_key, d, real, fake)[0], None
-
-        if d_steps > 1:
-            d, _ = lax.scan(extra_update, d, (keys[:-1], reals[:-1]))
-
-        latents_key, d_key, g_key = jax.random.split(keys[-1], 3)
-        real = reals[-1]
-        fake, generator_vjp, g_stats = jax.vjp(
-            lambda params: generate(params, latents_key), g.params, has_aux=True
-        )
-        d, d_loss, (real_logits, fake_logits), d_grads = update_discriminator(d_key, d, real, fake)
-
-        def g_objective(fake):
-            return loss.generator(_critic(discriminator, d), real, fake, g_key)
-
-        g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
-        g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
-        g = _update(g_tx, g, g_grads, g_stats)
-
-        ema = optax.incremental_update(g.params, state.ema, 1 - ema_decay) if ema_decay else None
-        d_real, d_fake = (jax.nn.sigmoid(logits).mean() for logits in (real_logits, fake_logits))
-        metrics = Metrics(
-            *mean_over_devices((d_loss, g_loss, d_real, d_fake)),
-            d_grad_norm=optax.global_norm(d_grads),
-            g_grad_norm=optax.global_norm(g_grads),
-        )
-        return GANState(g, d, ema, state.step + 1), metrics
-
-    def update_discriminator(key, d: Player, real, fake):
-        def objective(params):
-            return loss.discriminator(_critic(discriminator, d, params), real, fake, key)
-
-        (value, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
-        grads = mean_over_devices(grads)
-        stats = d.stats
-        if stats:  # The pass of the loss again: XLA computes what is the same only once.
-            both = jnp.concatenate([real, fake])
-            _, stats = _train_mode(discriminator, d.params, stats, both)
-        return _update(d_tx, d, grads, stats), value, logits, grads
-
-    def sample(key: jax.Array, state: GANState, num_samples: int) -> jax.Array:
-        return generated(generator, averaged(state), latent_size, key, num_samples)
-
-    return GAN(init, step, sample)
+    parts = Parts(
+        generator,
+        discriminator,
+        loss or non_saturating(),
+        g_tx or adam(),
+        d_tx or adam(),
+        latent_size,
+        d_steps,
+        ema_decay if callable(ema_decay) or ema_decay > 0 else None,
+        num_classes,
+        pack,
+        augment,
+        dtype,
+    )
+    return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
 
 
-def averaged(state: GANState) -> dict:
-    """Returns the variables of the generator that samples are drawn from."""
+class Parts(NamedTuple):
+    """What a GAN is made of, as `gan` describes it; `ema_decay` is None where it is off."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: Loss
+    g_tx: optax.GradientTransformation
+    d_tx: optax.GradientTransformation
+    latent_size: int
+    d_steps: int
+    ema_decay: float | Schedule | None
+    num_classes: int | None
+    pack: int
+    augment: Augmentation | None
+    dtype: Any
+
+
+def _init(parts: Parts, key: jax.Array) -> GANState:
+    g_key, d_key = jax.random.split(stream(key, "init"))
+    labels = None if parts.num_classes is None else jnp.zeros(parts.pack, int)
+    latents = jnp.zeros((parts.pack, parts.latent_size))
+    images, g_variables = parts.generator.init_with_output(g_key, *_arguments(latents, labels))
+    shown = _arguments(packed(images, parts.pack), packed_labels(labels, parts.pack))
+    g = _player(g_variables, parts.g_tx)
+    return GANState(
+        generator=g,
+        discriminator=_player(parts.discriminator.init(d_key, *shown), parts.d_tx),
+        ema=None if parts.ema_decay is None else jax.tree.map(jnp.copy, g.params),
+        step=jnp.zeros((), jnp.int32),
+    )
+
+
+def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GANState, Metrics]:
+    """Updates the discriminator `d_steps` times, then the generator, then its average."""
+    updates = _each_update(parts, batch)
+    keys = jax.random.split(jax.random.fold_in(stream(key, "step"), state.step), parts.d_steps)
+    g, d = state.generator, state.discriminator
+
+    def generate(params, key, labels):
+        latents = _latents(parts, key, updates)
+        return _train_mode(parts, parts.generator, params, g.stats, latents, labels)
+
+    def extra_update(d, inputs):
+        key, (real, labels) = inputs
+        latents_key, d_key, _ = jax.random.split(key, 3)
+        fake, _ = generate(g.params, latents_key, labels)
+        return _update_discriminator(parts, d_key, state.step, d, real, fake, labels)[0], None
+
+    if parts.d_steps > 1:
+        d, _ = lax.scan(extra_update, d, jax.tree.map(lambda rows: rows[:-1], (keys, updates)))
+
+    latents_key, d_key, g_key = jax.random.split(keys[-1], 3)
+    real, labels = jax.tree.map(lambda rows: rows[-1], updates)
+    fake, generator_vjp, g_stats = jax.vjp(
+        lambda params: generate(params, latents_key, labels), g.params, has_aux=True
+    )
+    d, d_loss, logits, d_grads = _update_discriminator(
+        parts, d_key, state.step, d, real, fake, labels
+    )
+
+    def g_objective(fake):
+        augment_key, loss_key = jax.random.split(g_key)
+        critic = lambda images: _judged(parts, d, d.params, augment_key, images, labels)[0]
+        return parts.loss.generator(critic, real, fake, loss_key, state.step)
+
+    g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
+    g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
+    g = _updated(parts.g_tx, g, g_grads, g_stats)
+
+    ema = state.ema
+    if parts.ema_decay is not None:
+        ema = optax.incremental_update(g.params, ema, 1 - at(parts.ema_decay, state.step))
+    d_real, d_fake = (jax.nn.sigmoid(each).mean() for each in logits)
+    metrics = Metrics(
+        *mean_over_devices((d_loss, g_loss, d_real, d_fake)),
+        d_grad_norm=optax.global_norm(d_grads),
+        g_grad_norm=optax.global_norm(g_grads),
+    )
+    return GANState(g, d, ema, state.step + 1), metrics
+
+
+def _update_discriminator(parts: Parts, key, step, d: Player, real, fake, labels):
+    """Returns the discriminator after one update, its loss, the logits and the gradients."""
+    augment_key, loss_key = jax.random.split(key)
+
+    def judged(images, params):
+        return _judged(parts, d, params, augment_key, images, labels)
+
+    def objective(params):
+        critic = lambda images: judged(images, params)[0]
+        return parts.loss.discriminator(critic, real, fake, loss_key, step)
+
+    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+    grads = mean_over_devices(grads)
+    stats = d.stats
+    if stats:  # The passes of the loss again: XLA computes what is the same only once.
+        passes = (judged(images, d.params)[1] for images in (real, fake))
+        stats = jax.tree.map(lambda of_real, of_fake: (of_real + of_fake) / 2, *passes)
+    return _updated(parts.d_tx, d, grads, stats), loss, logits, grads
+
+
+def _judged(parts: Parts, d: Player, params, augment_key, images, labels):
+    """Returns logits and statistics of what the discriminator is shown of images."""
+    if parts.augment is not None:
+        images = parts.augment(augment_key, images)
+    images, labels = packed(images, parts.pack), packed_labels(labels, parts.pack)
+    return _train_mode(parts, parts.discriminator, params, d.stats, images, labels)
+
+
+def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:
     params = state.generator.params if state.ema is None else state.ema
-    return {"params": params, **state.generator.stats}
+    return with_own_statistics(
+        parts.generator, params, state.generator.stats, parts.latent_size, key, parts.num_classes
+    )
 
 
-def generated(
-    generator: nn.Module, variables: dict, latent_size: int, key: jax.Array, num_samples: int
-) -> jax.Array:
-    """Returns images `[num_samples, ...]`; the same key gives the same latents."""
-    latents = jax.random.normal(stream(key, "sample"), (num_samples, latent_size))
-    return generator.apply(variables, latents)
+def _sample(parts: Parts, key: jax.Array, state: GANState, num_samples: int, labels=None):
+    variables = _averaged(parts, key, state)
+    return generated(
+        parts.generator, variables, parts.latent_size, key, num_samples, labels, parts.num_classes
+    )
+
+
+def packed(images: jax.Array, pack: int) -> jax.Array:
+    """Returns images `[n / pack, ..., pack * c]` of images `[n, ..., c]`.
+
+    Those `n / pack` apart go together: so each device has whole packs of its rows of a batch.
+    """
+    if pack == 1:
+        return images
+    return jnp.concatenate(list(images.reshape(pack, -1, *images.shape[1:])), axis=-1)
+
+
+def packed_labels(labels: jax.Array | None, pack: int) -> jax.Array | None:
+    """Returns labels `[n / pack, pack]` of labels `[n]`, as they are where there is no packing."""
+    return labels if labels is None or pack == 1 else labels.reshape(pack, -1).T
 
 
 def leaves(state: Any) -> dict[str, jax.Array]:
@@ -198,24 +282,39 @@ def non_finite(state: Any) -> dict[str, jax.Array]:
     }
 
 
+def _each_update(parts: Parts, batch: Any) -> tuple[jax.Array, jax.Array | None]:
+    """Returns images and, of a conditional GAN, labels, `[d_steps, n, ...]`."""
+    images, labels = batch if isinstance(batch, tuple) else (batch, None)
+    return jax.tree.map(
+        lambda rows: rows.reshape(parts.d_steps, -1, *rows.shape[1:]),
+        (images, None if parts.num_classes is None else labels),
+    )
+
+
+def _latents(parts: Parts, key: jax.Array, updates) -> jax.Array:
+    """Returns this device's latents of one update, drawn for the whole batch."""
+    n = device_count() * updates[0].shape[1]
+    return own_rows(jax.random.normal(key, (n, parts.latent_size)))
+
+
+def _arguments(inputs: jax.Array, labels: jax.Array | None) -> tuple:
+    return (inputs,) if labels is None else (inputs, labels)
+
+
 def _player(variables: dict, tx: optax.GradientTransformation) -> Player:
     stats = {name: value for name, value in variables.items() if name != "params"}
     return Player(variables["params"], stats, tx.init(variables["params"]))
 
 
-def _train_mode(network: nn.Module, params, stats, inputs):
-    """Returns the outputs in training mode and the new statistics."""
+def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels):
+    """Returns the outputs in training mode and the new statistics, those of the whole batch."""
     variables = {"params": params, **stats}
-    with nn.intercept_methods(whole_batch_statistics):
-        return network.apply(variables, inputs, train=True, mutable=list(stats))
+    axis = AXIS if device_count() > 1 else None
+    with nn.intercept_methods(counting(axis_name=axis)):
+        settings = {"train": True, "mutable": list(stats)}
+        return apply(network, variables, inputs, labels, parts.dtype, **settings)
 
 
-def _critic(discriminator: nn.Module, d: Player, params=None):
-    """Returns images -> logits with the player's parameters, or those given, bound."""
-    params = d.params if params is None else params
-    return lambda images: _train_mode(discriminator, params, d.stats, images)[0]
-
-
-def _update(tx: optax.GradientTransformation, player: Player, grads, stats) -> Player:
+def _updated(tx: optax.GradientTransformation, player: Player, grads, stats) -> Player:
     updates, opt_state = tx.update(grads, player.opt_state, player.params)
     return Player(optax.apply_updates(player.params, updates), stats, opt_state)

@@ -34,7 +34,8 @@ def scanned(gan: GAN, batch_size: int, length: int) -> Callable:
 
     def train(key: jax.Array, state: GANState, dataset):
         def body(state, _):
-            return gan.step(key, state, own_rows(dataset.batch(key, state.step, batch_size)))
+            batch = jax.tree.map(own_rows, dataset.batch(key, state.step, batch_size))
+            return gan.step(key, state, batch)
 
         return lax.scan(body, state, length=length)
 
@@ -157,10 +158,11 @@ class Layout(NamedTuple):
         )
 
 
-def laid_out(seeds: int, devices: int | Literal["all"], batch_size: int) -> Layout:
+def laid_out(seeds: int, devices: int | Literal["all"], batch_size: int, pack: int = 1) -> Layout:
     """Returns the layout of `seeds` runs, or one, over so many devices of each process.
 
-    batch_size: real images of a discriminator update. Raises `UsageError` for what cannot be split.
+    batch_size: real images of a discriminator update, `pack` of which cannot be parted.
+    Raises `UsageError` for what cannot be split.
     """
     local = jax.local_devices()
     count = len(local) if devices == "all" else devices
@@ -173,13 +175,14 @@ def laid_out(seeds: int, devices: int | Literal["all"], batch_size: int) -> Layo
         for process in range(jax.process_count())
         for device in jax.local_devices(process)[:count]
     )
-    for what, amount, split in (
-        ("--seeds", seeds, seeds > 1),
-        ("--batch-size", batch_size, seeds == 1),
+    for what, amount, split, parts in (
+        ("--seeds", seeds, seeds > 1, len(chosen)),
+        ("--batch-size", batch_size, seeds == 1, len(chosen) * pack),
     ):
-        if split and amount % len(chosen):
+        if split and amount % parts:
             raise UsageError(
-                f"{what} {amount} cannot be divided among {len(chosen)} devices: choose a multiple"
+                f"{what} {amount} cannot be divided among {len(chosen)} devices: choose a multiple "
+                f"of {parts}"
             )
     return Layout(seeds if seeds > 1 else None, chosen)
 
@@ -191,6 +194,18 @@ def keys(seed: int, layout: Layout) -> jax.Array:
     return jax.vmap(jax.random.key)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))
 
 
+class Snapshot(NamedTuple):
+    """A copy of a state, which nothing donates.
+
+    generator: the variables of the averaged generator.
+    bad: of a single run, which leaves of the state are not finite; of several seeds, empty.
+    """
+
+    state: GANState
+    generator: dict
+    bad: dict[str, jax.Array]
+
+
 class Call(NamedTuple):
     """One call of the device, perhaps still under way: what it computed, not yet fetched.
 
@@ -198,9 +213,7 @@ class Call(NamedTuple):
 
     first, last: numbers of its steps, counted from 1. metrics: arrays `[last - first + 1]`.
     taken: how many steps the state has taken, a scalar; less than `last` once it is frozen.
-    images: samples after the last step. snapshot: `(state, bad)`, a copy of the state that nothing
-    donates and, of a single run, which of its leaves are not finite. The latter two are None unless
-    asked for.
+    images, snapshot: samples and state after the last step; None unless asked for.
     """
 
     first: int
@@ -208,7 +221,7 @@ class Call(NamedTuple):
     metrics: Metrics
     taken: jax.Array
     images: jax.Array | None
-    snapshot: tuple[GANState, dict] | None
+    snapshot: Snapshot | None
 
 
 class Plan(NamedTuple):
@@ -248,7 +261,10 @@ def calls(
     checked = (
         non_finite if layout.seeds is None else lambda state: {}
     )  # Frozen before they are bad.
-    snapshot = layout.readable(lambda state: (state, checked(state)))
+    averaged = layout.each_seed(gan.averaged)
+    snapshot = layout.readable(
+        lambda key, state: Snapshot(state, averaged(key, state), checked(state))
+    )
     readable = layout.readable()
     done, pending = plan.begin, None
     while done < plan.steps and not stopping():
@@ -258,13 +274,13 @@ def calls(
         if end % plan.sample_every == 0 or end == plan.steps:
             call = call._replace(images=sample(key, state))
         if end % plan.checkpoint_every == 0 or end == plan.steps:
-            call = call._replace(snapshot=snapshot(state))
+            call = call._replace(snapshot=snapshot(key, state))
         if pending:
             yield pending
         done, pending = end, call
     if pending:
         if pending.snapshot is None:
-            pending = pending._replace(snapshot=snapshot(state))
+            pending = pending._replace(snapshot=snapshot(key, state))
         yield pending
 
 

@@ -13,10 +13,12 @@ FRAMES = 60
 SAMPLES_A_SEED = 16
 
 
-def save_samples(path: Path, samples: np.ndarray) -> None:
+def save_samples(path: Path, samples: np.ndarray, columns: int | None = None) -> None:
     """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`.
 
     Of several seeds, `[seeds, n, ...]`: a row of images for each, or its points in a panel.
+    columns: of the grid, such as the number of classes; about as many as rows unless given, or
+        where the images would not fill them.
     """
     from PIL import Image
 
@@ -25,7 +27,8 @@ def save_samples(path: Path, samples: np.ndarray) -> None:
         sheet = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
         _replace(path, Image.fromarray(sheet).save)
     elif samples.ndim == 4:
-        _replace(path, Image.fromarray(grid(samples)).save)
+        columns = columns if columns and columns <= len(samples) else None
+        _replace(path, Image.fromarray(grid(samples, columns)).save)
     else:
         _replace(path, _scatter(samples.reshape(-1, *samples.shape[-2:])).savefig)
 

@@ -16,8 +16,8 @@ from jaxgan.checkpoint import Checkpoints, save_generator, sha256
 from jaxgan.description import compared
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.files import read_json, write_json, write_text
-from jaxgan.gan import GANState, Metrics, averaged
-from jaxgan.loops import Call, steps_taken
+from jaxgan.gan import GANState, Metrics
+from jaxgan.loops import Call, Snapshot, steps_taken
 
 CONTENTS = (
     "metrics.jsonl",
@@ -91,10 +91,9 @@ class Run:
             if call.images is not None:
                 self.picture(call.last, call.images)
         if call.snapshot is not None:
-            state, _ = call.snapshot
-            self.checkpoints.save(call.last, state)
+            self.checkpoints.save(call.last, call.snapshot.state)
             if distributed.is_first():
-                self._save_generators(state)
+                self._save_generators(call.snapshot)
         going = np.asarray(call.taken) == call.last
         return {name: float(values[..., -1][going].mean()) for name, values in metrics.items()}
 
@@ -106,7 +105,10 @@ class Run:
     def picture(self, step: int, images: jax.Array) -> None:
         """Writes samples `[n, ...]`, with several seeds `[seeds, n, ...]`, into `samples/`."""
         if distributed.is_first():
-            plots.save_samples(self.path / "samples" / f"{step:09d}.png", np.asarray(images))
+            conditional = self.description["config"]["conditional"]
+            columns = self.description["dataset"]["num_classes"] if conditional else None
+            path = self.path / "samples" / f"{step:09d}.png"
+            plots.save_samples(path, np.asarray(images), columns)
 
     def summarise(self, state: GANState, speed: dict) -> dict:
         """Writes the curves, the animation and `summary.json`, and returns what the last one says.
@@ -174,13 +176,14 @@ class Run:
                     row |= {name: float(values[k, i]) for name, values in by_seed.items()}
                     file.write(json.dumps(row) + "\n")
 
-    def _save_generators(self, state: GANState) -> None:
+    def _save_generators(self, snapshot: Snapshot) -> None:
         """Writes the averaged generator, with several seeds each into a folder of its own."""
+        variables, taken = jax.tree.map(np.asarray, (snapshot.generator, snapshot.state.step))
         if self.seeds is None:
-            about = {"step": int(state.step), **self.description}
-            save_generator(self.path / "generator", averaged(state), about)
+            save_generator(
+                self.path / "generator", variables, {"step": int(taken), **self.description}
+            )
             return
-        variables, taken = jax.tree.map(np.asarray, (averaged(state), state.step))
         for k, seed in enumerate(self.seeds):
             about = {"step": int(taken[k]), "seed": seed, **self.description}
             own = jax.tree.map(lambda leaf, k=k: leaf[k], variables)
@@ -234,7 +237,7 @@ class Run:
             name = min(bad, key=bad.get)
             i = bad[name]
             self._diverged(f"{name} is {metrics[name][i]} at step {call.first + i}")
-        for path, is_bad in (call.snapshot[1] if call.snapshot else {}).items():
+        for path, is_bad in (call.snapshot.bad if call.snapshot else {}).items():
             if is_bad:
                 self._diverged(f"{path} is not finite at step {call.last}")
 

@@ -44,13 +44,13 @@ def trained(config: Config) -> dict:
     check_names(config)
     check_same_settings(config)
     dataset, remark = load(config)
-    layout = loops.laid_out(config.seeds, config.devices, config.batch_size)
-    images_a_step = config.batch_size * config.d_steps
+    layout = loops.laid_out(config.seeds, config.devices, config.batch_size, config.pack)
+    batch_size = images_a_step(config)
     key = loops.keys(config.seed, layout)
-    jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, images_a_step))
+    jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, batch_size))
     model = build(config, dataset)
     out = config.out or default_out(config, dataset)
-    description = describe(config, dataset, remark, len(layout.devices))
+    description = describe(config, dataset, remark, len(layout.devices), parameters(model))
 
     with (
         run.opened(out, description, config.overwrite) as directory,
@@ -73,17 +73,17 @@ def trained(config: Config) -> dict:
             return summary
         say(header(config, dataset, layout, out, begin))
         steps_per_call = config.steps_per_call or loops.default_steps_per_call(
-            model, layout, key, state, dataset, images_a_step
+            model, layout, key, state, dataset, batch_size
         )
         every = (config.sample_every, config.checkpoint_every)
         plan = loops.Plan(begin, config.steps, steps_per_call, *every)
-        draw = functools.partial(model.sample, num_samples=NUM_SAMPLES)
+        draw = functools.partial(model.sample, num_samples=num_samples(config, dataset))
         sample = layout.readable(layout.each_seed(draw))
         arguments = layout.placed(key, state, dataset)
         if new:
             directory.picture(0, sample(*arguments[:2]))
         stopping = distributed.agreed(lambda: bool(caught))
-        calls = loops.calls(model, layout, *arguments, images_a_step, sample, plan, stopping)
+        calls = loops.calls(model, layout, *arguments, batch_size, sample, plan, stopping)
         state, speed = recorded(calls, directory, config, state)
         done = loops.steps_taken(state)
         if done < config.steps:
@@ -103,7 +103,7 @@ def recorded(calls, directory, config: Config, state) -> tuple:
     from jaxgan.loops import steps_taken
 
     began, times = time.perf_counter(), []
-    images_a_step = config.batch_size * config.d_steps * config.seeds
+    images = images_a_step(config) * config.seeds
     begin = steps_taken(state)
     quiet = None if is_first() else True  # None: where there is no terminal.
     with tqdm(initial=begin, total=config.steps, unit="step", disable=quiet) as bar:
@@ -117,17 +117,17 @@ def recorded(calls, directory, config: Config, state) -> tuple:
                 d_loss=f"{metrics['d_loss']:.3f}",
                 g_loss=f"{metrics['g_loss']:.3f}",
                 D=f"{metrics['d_real']:.2f}/{metrics['d_fake']:.2f}",
-                images_per_s=f"{images_a_step * (bar.format_dict['rate'] or 0):,.0f}",
+                images_per_s=f"{images * (bar.format_dict['rate'] or 0):,.0f}",
             )
             if call.snapshot is not None:
-                state, _ = call.snapshot
+                state = call.snapshot.state
     if len(times) < 2:
         times = [(begin, began), *times, (begin, time.perf_counter())][:2]
     # The first call compiles: the rate is that of the others, where there are any.
     (first, since), (last, until) = times[0], times[-1]
     return state, {
         "seconds": round(time.perf_counter() - began, 3),
-        "images_per_second": round(images_a_step * (last - first) / (until - since), 1),
+        "images_per_second": round(images * (last - first) / (until - since), 1),
     }
 
 
@@ -139,9 +139,18 @@ def load(config: Config):
     """
     from jaxgan import data, distributed
 
+    def get():
+        return data.load(
+            config.dataset,
+            config.data_dir,
+            data_file=config.data_file,
+            image_size=config.image_size,
+            stacked_images=config.stacked_images,
+        )
+
     found = []
-    distributed.from_first(lambda: found.extend(data.load(config.dataset, config.data_dir)))
-    dataset, remark = found or data.load(config.dataset, config.data_dir)
+    distributed.from_first(lambda: found.extend(get()))
+    dataset, remark = found or get()
     distributed.check_same("their data", dataset.fingerprint)
     return dataset, remark
 
@@ -153,33 +162,130 @@ def default_out(config: Config, dataset) -> Path:
 
 
 def build(config: Config, dataset):
-    """Returns the `GAN` that a configuration describes, for examples of a data set's shape."""
-    from jaxgan.gan import adam, gan
-    from jaxgan.losses import LOSSES
+    """Returns the `GAN` that a configuration describes, for examples of a data set's shape.
+
+    Raises `UsageError` for what does not go together with the data.
+    """
+    import jax.numpy as jnp
+
+    from jaxgan.augment import augmentation
+    from jaxgan.gan import gan
     from jaxgan.networks import NETWORKS
 
-    generator, discriminator = NETWORKS[config.network](dataset.shape, dataset.bounded)
-    tx = adam(config.learning_rate, config.beta1, config.beta2)
+    num_classes = dataset.num_classes if config.conditional else None
+    if config.conditional and num_classes is None:
+        raise UsageError(f"--conditional: {dataset.name} has no labels (a folder of folders has)")
+    if config.augment and len(dataset.shape) != 3:
+        raise UsageError(f"--augment is for images, and {dataset.name} has none")
+    generator, discriminator = NETWORKS[config.network](
+        dataset.shape, dataset.bounded, config.width, num_classes
+    )
+    g_tx, d_tx = optimizers(config)
     return gan(
         generator,
         discriminator,
-        loss=LOSSES[config.loss](),
-        g_tx=tx,
-        d_tx=tx,
+        loss=penalised(config),
+        g_tx=g_tx,
+        d_tx=d_tx,
         latent_size=config.latent_size,
         d_steps=config.d_steps,
-        ema_decay=config.ema_decay,
+        ema_decay=averaging(config),
+        num_classes=num_classes,
+        pack=config.pack,
+        augment=augmentation(config.augment) if config.augment else None,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
     )
 
 
+def penalised(config: Config):
+    """Returns the loss with its penalties."""
+    from jaxgan.losses import LOSSES, PENALTIES
+
+    loss = LOSSES[config.loss]()
+    for name, penalty in PENALTIES.items():
+        if weight := getattr(config, name):
+            loss = penalty(loss, changing(config, weight, weight * config.final_penalty))
+    return loss
+
+
+def optimizers(config: Config) -> tuple:
+    """Returns the Optax transformations of the generator and of the discriminator."""
+    import optax
+
+    from jaxgan.optimizers import adam, clip_weights
+
+    def tx(updates_a_step: int):
+        return adam(
+            changing(config, config.learning_rate, config.final_learning_rate, updates_a_step),
+            config.beta1,
+            changing(config, config.beta2, config.final_beta2, updates_a_step),
+        )
+
+    g_tx, d_tx = tx(1), tx(config.d_steps)
+    if config.clip_weights:
+        d_tx = optax.chain(d_tx, clip_weights(config.clip_weights))
+    return g_tx, d_tx
+
+
+def averaging(config: Config):
+    """Returns the decay of the averaged generator, 0 or a schedule of the step."""
+    from jaxgan.schedules import ema_decay
+
+    if not config.ema_half_life:
+        return 0.0
+    half_life = config.ema_half_life
+    if config.ema_burn_in:
+        half_life = changing(config, 0.0, half_life)
+    return ema_decay(half_life, images_a_step(config), config.ema_warm_up or None)
+
+
+def changing(config: Config, start: float, end: float | None, updates_a_step: int = 1):
+    """Returns a setting: a number, or a schedule of the updates made over the burn-in."""
+    from jaxgan.schedules import SCHEDULES
+
+    if end is None or end == start or not config.burn_in:
+        return start
+    steps = -(-config.burn_in // images_a_step(config))
+    return SCHEDULES[config.schedule](start, end, steps * updates_a_step)
+
+
+def images_a_step(config: Config) -> int:
+    """Returns how many real images a step takes."""
+    return config.batch_size * config.d_steps
+
+
+def parameters(model) -> dict[str, int]:
+    """Returns how many parameters each network of a GAN has."""
+    import jax
+
+    state = jax.eval_shape(model.init, jax.random.key(0))
+    return {
+        name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, name).params))
+        for name in ("generator", "discriminator")
+    }
+
+
+def num_samples(config: Config, dataset) -> int:
+    """Returns how many samples a picture shows: of every class as many, where there are classes."""
+    columns = dataset.num_classes if config.conditional else None
+    if columns is None or columns > NUM_SAMPLES:
+        return NUM_SAMPLES
+    return columns * (NUM_SAMPLES // columns)
+
+
 def check_names(config: Config) -> None:
-    """Raises `UsageError` for a data set, a network or a loss that there is not."""
+    """Raises `UsageError` for a name of which there is nothing."""
+    from jaxgan.augment import AUGMENTATIONS
     from jaxgan.data import DATASETS
     from jaxgan.losses import LOSSES
     from jaxgan.networks import NETWORKS
+    from jaxgan.schedules import SCHEDULES
 
     choose("network", NETWORKS, config.network)
     choose("loss", LOSSES, config.loss)
+    choose("schedule", SCHEDULES, config.schedule)
+    for name in config.augment:
+        choose("augmentation", AUGMENTATIONS, name)
     if config.dataset is not None:
         choose("data set", DATASETS, config.dataset)
 
@@ -188,7 +294,7 @@ def check_same_settings(config: Config) -> None:
     """Raises `UsageError` unless all processes of the run were given the same settings."""
     from jaxgan.distributed import check_same
 
-    own = {"process_id", "coordinator", "data_dir"}
+    own = {"process_id", "coordinator", "data_dir", "data_file"}
     for field in dataclasses.fields(config):
         if field.name not in own:
             check_same("--" + field.name.replace("_", "-"), repr(getattr(config, field.name)))

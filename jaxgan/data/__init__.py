@@ -4,52 +4,108 @@ A data set is a pytree of arrays with `batch(key, step, size)`: what step number
 a pure function of the key and the step. It goes into compiled functions as an argument.
 """
 
-import functools
+from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgan.data import cache, tfds
-from jaxgan.data.arrays import Images
+from jaxgan.data import cache, files, tfds
+from jaxgan.data.arrays import Batch as Batch
+from jaxgan.data.arrays import Images, padded
 from jaxgan.data.digits import digits
 from jaxgan.data.mixtures import Mixture, grid, ring
-from jaxgan.errors import choose
+from jaxgan.data.stacked import Stacked, stacked
+from jaxgan.errors import UsageError, choose
 
-Dataset = Images | Mixture
-
-
-def _tfds_images(name: str, data_dir: str | Path | None) -> Images:
-    images, _, fingerprint = tfds.arrays(name, data_dir)
-    return Images(jnp.asarray(images), name, fingerprint)
+Dataset = Images | Mixture | Stacked
 
 
-def _bundled_digits(data_dir) -> Images:
+def _tfds_images(name: str, data_dir: str | Path | None, image_size: int | None) -> Images:
+    images, labels, fingerprint = tfds.arrays(name, data_dir)
+    return _images(images, labels, name, fingerprint, image_size)
+
+
+def _bundled_digits(data_dir, image_size: int | None) -> Images:
     del data_dir
     images, labels = digits()
-    return Images(jnp.asarray(images), "digits", cache.fingerprint(images, labels))
+    return _images(images, labels, "digits", cache.fingerprint(images, labels), image_size)
+
+
+def _images(images, labels, name: str, fingerprint: str, image_size: int | None) -> Images:
+    """Returns a data set of arrays, padded to a size."""
+    num_classes = None if labels is None else int(np.max(labels)) + 1
+    images = jnp.asarray(padded(images, image_size))
+    labels = None if labels is None else jnp.asarray(labels)
+    return Images(images, name, fingerprint, labels, num_classes)
 
 
 DATASETS = {
-    **{name: functools.partial(_tfds_images, name) for name in tfds.BUILDERS},
+    **{name: partial(_tfds_images, name) for name in tfds.SOURCES},
     "digits": _bundled_digits,
-    "ring": lambda data_dir: ring(),
-    "grid": lambda data_dir: grid(),
+    "stacked_mnist": lambda data_dir, size: stacked(_tfds_images("mnist", data_dir, size)),
+    "ring": lambda data_dir, size: ring(),
+    "grid": lambda data_dir, size: grid(),
 }
+"""By name: functions of a folder of data and a size of images, either of which may be None."""
 
 
-def load(name: str | None = None, data_dir: str | Path | None = None) -> tuple[Dataset, str]:
+def load(
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    *,
+    data_file: str | Path | None = None,
+    image_size: int | None = None,
+    stacked_images: int | None = None,
+) -> tuple[Dataset, str]:
     """Returns a data set and a remark, empty unless another was taken than the default.
 
     Without a name it is MNIST or, where that is neither on disk nor to be downloaded and no
     `data_dir` was given either, the bundled digits. A data set asked for by name is never replaced.
-    Raises `UsageError` for an unknown name, `RunError` where the data cannot be had.
+    data_file: an array or a folder of pictures in the place of a named set, see `files.arrays`.
+    image_size: pixels, in both directions, to which a black border enlarges images.
+    stacked_images: how many triples of stacked MNIST are a fixed set; by default they are fresh.
+    Raises `UsageError` for an unknown name or another unusable setting, `RunError` where the data
+    cannot be had.
     """
+    if name is not None and data_file is not None:
+        raise UsageError("--dataset and --data-file do not go together: name one of them")
+    if stacked_images is not None and name != "stacked_mnist":
+        raise UsageError("--stacked-images is for --dataset stacked_mnist")
+    if data_file is not None:
+        return own(*files.arrays(Path(data_file)), Path(data_file).stem, image_size), ""
     if name is not None:
-        return choose("data set", DATASETS, name)(data_dir), ""
+        dataset = choose("data set", DATASETS, name)(data_dir, image_size)
+        if stacked_images is not None:
+            dataset = stacked(dataset.digits, stacked_images)
+        if image_size is not None and len(dataset.shape) != 3:
+            raise UsageError(f"--image-size is for images, and {name} has none")
+        return dataset, ""
     try:
-        return DATASETS["mnist"](data_dir), ""
+        return DATASETS["mnist"](data_dir, image_size), ""
     except tfds.Unavailable:
         if data_dir is not None:
             raise
         remark = "MNIST is neither on disk nor downloadable: training on scikit-learn's digits"
-        return DATASETS["digits"](None), remark
+        return DATASETS["digits"](None, image_size), remark
+
+
+def own(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    name: str = "array",
+    image_size: int | None = None,
+) -> Images:
+    """Returns the data set of arrays: uint8 `[n, h, w]` or `[n, h, w, c]` and labels `[n]`.
+
+    Raises `UsageError` for images of another type or shape, or labels that do not go with them.
+    """
+    images = files.checked(np.asarray(images), name)
+    if labels is not None:
+        labels = np.asarray(labels)
+        whole = np.issubdtype(labels.dtype, np.integer)
+        if labels.shape != images.shape[:1] or not whole or labels.min() < 0:
+            raise UsageError(f"labels must be {len(images)} whole numbers from 0 on, one an image")
+        labels = labels.astype(np.int32)
+    known = cache.fingerprint(images, np.zeros(0, np.int32) if labels is None else labels)
+    return _images(images, labels, name, known, image_size)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxgan.errors import UsageError
@@ -13,17 +15,30 @@ from jaxgan.keys import stream
 ROUNDS = 64
 
 
+class Batch(NamedTuple):
+    """What a step trains on: images `[size, ...]`, and labels `[size]`, int32, where there are any.
+
+    Either of them costs nothing in a compiled step that does not use it.
+    """
+
+    images: jax.Array
+    labels: jax.Array | None
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Images:
     """A set of images, the argument of a compiled step.
 
-    images: uint8 `[num_images, h, w, c]`.
+    images: uint8 `[num_images, h, w, c]`. labels: uint8 or int32 `[num_images]`, or None.
+    num_classes: labels are below it; None where there are no labels.
     """
 
     images: jax.Array
     name: str = dataclasses.field(metadata={"static": True})
     fingerprint: str = dataclasses.field(metadata={"static": True})
+    labels: jax.Array | None = None
+    num_classes: int | None = dataclasses.field(default=None, metadata={"static": True})
     bounded = True
 
     @property
@@ -33,17 +48,38 @@ class Images:
 
     def describe(self) -> str:
         """Returns what the set holds, in a few words."""
-        return f"{len(self.images):,} images {'x'.join(map(str, self.shape))}"
+        classes = f" of {self.num_classes:,} classes" if self.num_classes else ""
+        return f"{len(self.images):,} images {'x'.join(map(str, self.shape))}{classes}"
 
-    def batch(self, key: jax.Array, step: jax.Array, size: int) -> jax.Array:
-        """Returns the images of a step, float32 `[size, h, w, c]` in [-1, 1].
+    def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
+        """Returns the images of a step, float32 `[size, h, w, c]` in [-1, 1], and their labels.
 
         The steps of a run visit every image exactly once per epoch, in an order of its own for
         each epoch; an epoch may end within a batch, and the next one begins there.
         Raises `UsageError` where a batch is larger than the set.
         """
         indices = epoch_indices(key, step, size, len(self.images))
-        return self.images[indices].astype(jnp.float32) / 127.5 - 1
+        labels = None if self.labels is None else self.labels[indices].astype(jnp.int32)
+        return Batch(unit(self.images[indices]), labels)
+
+
+def unit(images: jax.Array) -> jax.Array:
+    """Returns uint8 images as float32 in [-1, 1]."""
+    return images.astype(jnp.float32) / 127.5 - 1
+
+
+def padded(images: np.ndarray, size: int | None) -> np.ndarray:
+    """Returns images `[n, h, w, c]` with a black border that makes them `size` pixels each way.
+
+    Raises `UsageError` for images that are larger.
+    """
+    if size is None:
+        return images
+    edges = [size - side for side in images.shape[1:3]]
+    if min(edges) < 0:
+        height, width = images.shape[1:3]
+        raise UsageError(f"--image-size {size} is smaller than the images, {height} x {width}")
+    return np.pad(images, ((0, 0), *((edge // 2, edge - edge // 2) for edge in edges), (0, 0)))
 
 
 @functools.partial(jax.jit, static_argnames=("size", "num_examples"))

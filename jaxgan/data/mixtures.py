@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.data.arrays import Batch
 from jaxgan.keys import stream
 
 
@@ -30,11 +31,17 @@ class Mixture:
         """Returns what the set holds, in a few words."""
         return f"{len(self.means)} Gaussians in the plane"
 
-    def batch(self, key: jax.Array, step: jax.Array, size: int) -> jax.Array:
-        """Returns the points of a step, float32 `[size, 2]`."""
+    @property
+    def num_classes(self) -> int:
+        """How many Gaussians there are: the labels say which one a point is of."""
+        return len(self.means)
+
+    def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
+        """Returns the points of a step, float32 `[size, 2]`, and which Gaussians they are of."""
         mode_key, noise_key = jax.random.split(jax.random.fold_in(stream(key, "points"), step))
         modes = jax.random.randint(mode_key, (size,), 0, len(self.means))
-        return self.means[modes] + self.scale * jax.random.normal(noise_key, (size, 2))
+        points = self.means[modes] + self.scale * jax.random.normal(noise_key, (size, 2))
+        return Batch(points, modes)
 
 
 def ring() -> Mixture:

@@ -1,28 +1,48 @@
-"""MNIST and its relatives, prepared and read by TensorFlow Datasets without TensorFlow."""
+"""MNIST and its relatives and CIFAR-10, by TensorFlow Datasets without TensorFlow.
+
+To add one, describe it in `SOURCES`.
+"""
 
 import functools
 import gzip
 import hashlib
+import importlib
 import io
 import os
 import shutil
 import sys
+import tarfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.data import cache
 from jaxgan.errors import RunError, UsageError
 
-BUILDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-SHAPE = (28, 28, 1)
+"""Of MNIST and its relatives."""
 PROBE_SECONDS = 4.0
 DECODED_AT_ONCE = 1000
+
+
+class Source(NamedTuple):
+    """A data set of TFDS: its builder, the shape of its images, and how to read what it downloads.
+
+    builder: the module in `tensorflow_datasets.image_classification` and the class in it.
+    changes: attributes of the class, in the place of those that need TensorFlow.
+    url: what is downloaded from, of a builder.
+    """
+
+    builder: tuple[str, str]
+    shape: tuple[int, int, int]
+    changes: dict
+    url: Callable[[Any], str]
 
 
 class Unavailable(RunError):
@@ -32,7 +52,7 @@ class Unavailable(RunError):
 def arrays(
     name: str, data_dir: str | Path | None = None, split: str = "train"
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Returns images uint8 `[n, 28, 28, 1]`, labels uint8 `[n]` and their fingerprint.
+    """Returns images uint8 `[n, h, w, c]`, labels uint8 `[n]` and their fingerprint.
 
     Decoded arrays are kept beside the prepared files, or in the user's cache where those are
     read-only, under a name that holds the digest of the files they come from.
@@ -62,7 +82,7 @@ def arrays(
             continue
         if found is not None:
             return found
-    images, labels = decode(directory, split)
+    images, labels = decode(directory, split, SOURCES[name].shape)
     _keep(places if _writable(directory) else places[1:], images, labels)
     return images, labels, cache.fingerprint(images, labels)
 
@@ -73,8 +93,8 @@ def data_root(data_dir: str | Path | None) -> Path:
     return Path(data_dir or default).expanduser()
 
 
-def decode(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns images and labels of a data set that TFDS has prepared in `directory`.
+def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images `[n, *shape]` and labels of a data set that TFDS has prepared in `directory`.
 
     Raises `RunError` where a file is damaged.
     """
@@ -89,12 +109,12 @@ def decode(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         stored = sum(ArrayRecordReader(str(file)).num_records() for file in files)
         if not count == len(source) == stored:
             raise ValueError(f"{stored} examples in its files, {count} by dataset_info.json")
-        images, labels = np.empty((count, *SHAPE), np.uint8), np.empty(count, np.uint8)
+        images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
         chunks = range(0, count, DECODED_AT_ONCE)
         for start in tqdm(chunks, f"decoding {split} once", disable=None, leave=False):
             indices = range(start, min(start + DECODED_AT_ONCE, count))
             for i, example in zip(indices, source.__getitems__(list(indices)), strict=True):
-                if example["image"].shape != SHAPE:
+                if example["image"].shape != shape:
                     raise ValueError(f"an image of shape {example['image'].shape}")
                 images[i], labels[i] = example["image"], example["label"]
     except Exception as error:  # What TFDS, its readers and decoders raise has no common type.
@@ -106,14 +126,15 @@ def prepare(name: str, root: Path) -> Path:
     """Downloads and prepares a data set and returns its folder. Raises `Unavailable`."""
     tfds = _tfds()
     builder = tensorflow_free(name)(data_dir=root, file_format="array_record")
+    url = SOURCES[name].url(builder)
     looked = (
         f"{name} is not prepared in {builder.data_dir} (dataset_info.json, features.json, "
         f"{name}-train.array_record-*)"
     )
     advice = "put them there, name another --data-dir, or use --dataset digits (no download)"
-    if not _reachable(builder.URL):
-        raise Unavailable(f"{looked} and cannot be downloaded from {builder.URL}: {advice}")
-    print(f"jaxgan: downloading {name} from {builder.URL} to {root}", file=sys.stderr)
+    if not _reachable(url):
+        raise Unavailable(f"{looked} and cannot be downloaded from {url}: {advice}")
+    print(f"jaxgan: downloading {name} from {url} to {root}", file=sys.stderr)
     try:
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(force_checksums_validation=True)
@@ -129,38 +150,87 @@ def tensorflow_free(name: str):
     """Returns TFDS's builder of `name`, under the same name and version, without TensorFlow.
 
     TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
-    gzip and hands over PNG files. Download, checksums, features and files remain TFDS's.
+    Python's own modules and hands over PNG files. Download, checksums, features and files remain
+    TFDS's.
     """
     _tfds()
     from tensorflow_datasets.core import registered
-    from tensorflow_datasets.image_classification import mnist
 
-    stock = getattr(mnist, BUILDERS[name])
-    changed = {
+    module, class_name = SOURCES[name].builder
+    package = "tensorflow_datasets.image_classification"
+    stock = getattr(importlib.import_module(f"{package}.{module}"), class_name)
+    changes = {
         "url_infos": stock.url_infos,
         "pkg_dir_path": stock._get_pkg_dir_path(),
-        "_split_generators": _split_generators,
-        "_generate_examples": _generate_examples,
+        **SOURCES[name].changes,
     }
     with registered.skip_registration():
-        return type(stock.__name__, (stock,), changed)
+        return type(stock.__name__, (stock,), changes)
 
 
-def _split_generators(self, dl_manager):
+def _mnist_splits(self, dl_manager):
     urls = {split: [self.URL + file for file in files] for split, files in FILES.items()}
     return {
         split: self._generate_examples(*paths) for split, paths in dl_manager.download(urls).items()
     }
 
 
-def _generate_examples(self, images_path, labels_path):
-    from PIL import Image
-
+def _mnist_examples(self, images_path, labels_path):
     images, labels = _idx(images_path), _idx(labels_path)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        png = io.BytesIO()
-        Image.fromarray(image).save(png, "PNG")
-        yield i, {"image": io.BytesIO(png.getvalue()), "label": int(label)}
+        yield i, {"image": _png(image), "label": int(label)}
+
+
+def _cifar_splits(self, dl_manager):
+    known = self._cifar_info
+    archive = dl_manager.download(known.url)
+    with tarfile.open(archive) as tar:
+        names = tar.extractfile(known.prefix + known.label_files[0]).read().decode().split()
+    self.info.features["label"].names = names
+    return {
+        "train": self._generate_examples("train_", archive, known.train_files),
+        "test": self._generate_examples("test_", archive, known.test_files),
+    }
+
+
+def _cifar_examples(self, prefix, archive, files):
+    height, width, channels = SOURCES["cifar10"].shape
+    index = 0
+    with tarfile.open(archive) as tar:
+        for file in files:
+            data = tar.extractfile(self._cifar_info.prefix + file).read()
+            # A label, and then the pixels, channel by channel.
+            for record in np.frombuffer(data, np.uint8).reshape(-1, 1 + height * width * channels):
+                image = record[1:].reshape(channels, height, width).transpose(1, 2, 0)
+                example = {"image": _png(image), "label": int(record[0])}
+                yield index, {"id": f"{prefix}{index:05d}", **example}
+                index += 1
+
+
+def _png(image: np.ndarray) -> io.BytesIO:
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, "PNG")
+    return io.BytesIO(png.getvalue())
+
+
+def _mnist(class_name: str) -> Source:
+    changes = {"_split_generators": _mnist_splits, "_generate_examples": _mnist_examples}
+    return Source(("mnist", class_name), (28, 28, 1), changes, lambda builder: builder.URL)
+
+
+SOURCES = {
+    "mnist": _mnist("MNIST"),
+    "fashion_mnist": _mnist("FashionMNIST"),
+    "kmnist": _mnist("KMNIST"),
+    "cifar10": Source(
+        ("cifar", "Cifar10"),
+        (32, 32, 3),
+        {"_split_generators": _cifar_splits, "_generate_examples": _cifar_examples},
+        lambda builder: builder._cifar_info.url,
+    ),
+}
 
 
 def _idx(path) -> np.ndarray:

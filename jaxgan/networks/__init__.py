@@ -1,10 +1,15 @@
 """Flax (Linen) modules, one family a file.
 
-A family is a function `(shape, bounded) -> (generator, discriminator)`. Both modules are called as
-`module(inputs, train=...)`; whatever they keep in mutable collections is carried in `Player.stats`.
+A family is a function `(shape, bounded, width, num_classes) -> (generator, discriminator)`, with
+defaults for all but the shape of an example. Both modules are called as
+`module(inputs, labels, train=...)`, without labels where the GAN is not conditional; whatever they
+keep in mutable collections is carried in `Player.stats`.
 To add one, write its file and enter it in `NETWORKS`.
 """
 
+from jaxgan.networks.dcgan import dcgan
 from jaxgan.networks.mlp import mlp
+from jaxgan.networks.r3gan import r3gan
+from jaxgan.networks.resnet import resnet
 
-NETWORKS = {"mlp": mlp}
+NETWORKS = {"mlp": mlp, "dcgan": dcgan, "resnet": resnet, "r3gan": r3gan}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from jaxgan.networks.shared import identity, joined, judgement
+
 
 class Generator(nn.Module):
     """Dense layers with ReLU from latents `[n, latent_size]` to examples `[n, *shape]`.
@@ -18,12 +20,13 @@ class Generator(nn.Module):
     shape: Sequence[int]
     features: Sequence[int] = (256, 512)
     output: Callable[[jax.Array], jax.Array] = nn.tanh
+    num_classes: int | None = None
 
     @nn.compact
-    def __call__(self, latents: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns examples `[n, *shape]`."""
         del train
-        x = latents
+        x = joined(latents, labels, self.num_classes)
         for width in self.features:
             x = nn.relu(nn.Dense(width)(x))
         x = nn.Dense(math.prod(self.shape))(x)
@@ -39,24 +42,32 @@ class Discriminator(nn.Module):
 
     features: Sequence[int] = (512, 256)
     slope: float = 0.2
+    num_classes: int | None = None
 
     @nn.compact
-    def __call__(self, examples: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, examples: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns logits `[n]`."""
         del train
         x = examples.reshape(len(examples), -1)
         for width in self.features:
             x = nn.leaky_relu(nn.Dense(width)(x), self.slope)
-        return nn.Dense(1)(x).squeeze(-1)
+        return judgement(x, labels, self.num_classes)
 
 
-def mlp(shape: Sequence[int], bounded: bool = True) -> tuple[Generator, Discriminator]:
+def mlp(
+    shape: Sequence[int],
+    bounded: bool = True,
+    width: int | None = None,
+    num_classes: int | None = None,
+) -> tuple[Generator, Discriminator]:
     """Returns the classic pair: 256-512 and 512-256 hidden units, 100-256-512-784 for MNIST.
 
     shape: of one example. bounded: whether examples lie in [-1, 1], as images do.
+    width: of the narrower hidden layer, 256 unless given; the other is twice as wide.
     """
-    return Generator(tuple(shape), output=nn.tanh if bounded else _identity), Discriminator()
-
-
-def _identity(x: jax.Array) -> jax.Array:
-    return x
+    width = width or 256
+    output = nn.tanh if bounded else identity
+    return (
+        Generator(tuple(shape), (width, 2 * width), output, num_classes),
+        Discriminator((2 * width, width), num_classes=num_classes),
+    )

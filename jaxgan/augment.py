@@ -1,0 +1,88 @@
+"""Differentiable augmentation: the discriminator sees real and generated images changed alike.
+
+Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training". To add one, write a
+function `(key, images) -> images` of images `[n, h, w, c]` in [-1, 1] and enter it in
+`AUGMENTATIONS`. What it draws, it draws with `drawn`, so that it is the same on several devices.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.devices import device_count, own_rows
+from jaxgan.errors import choose
+
+Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+
+SHIFT = 1 / 8
+CUT = 1 / 2
+SHIFTED = ("nij,njwc->niwc", "nij,nhjc->nhic")
+
+
+def drawn(draw: Callable, key: jax.Array, images: jax.Array, **settings) -> jax.Array:
+    """Returns a number for each image, `[n, 1, 1, 1]`: this device's, drawn for the whole batch.
+
+    draw: `jax.random.uniform` or its like.
+    """
+    whole = draw(key, (device_count() * len(images), 1, 1, 1), **settings)
+    return own_rows(whole)
+
+
+def color(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns images with other brightness, saturation (where they have colour) and contrast.
+
+    Brightness moves by up to 0.5, saturation is scaled by 0 to 2 and contrast by 0.5 to 1.5.
+    """
+    brightness_key, saturation_key, contrast_key = jax.random.split(key, 3)
+    uniform = jax.random.uniform
+    images = images + drawn(uniform, brightness_key, images, minval=-0.5, maxval=0.5)
+    if images.shape[-1] > 1:
+        grey = images.mean(axis=-1, keepdims=True)
+        images = grey + drawn(uniform, saturation_key, images, maxval=2.0) * (images - grey)
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    factor = drawn(uniform, contrast_key, images, minval=0.5, maxval=1.5)
+    return mean + factor * (images - mean)
+
+
+def translation(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns images moved by up to 1/8 of their size, black (-1) coming in from outside."""
+    images = images + 1
+    for axis, sums, axis_key in zip((1, 2), SHIFTED, jax.random.split(key), strict=True):
+        size = images.shape[axis]
+        reach = int(size * SHIFT + 0.5)
+        shift = drawn(jax.random.randint, axis_key, images, minval=-reach, maxval=reach + 1)
+        source = jnp.arange(size)[:, None] - shift[:, :, 0]
+        # A product with a matrix of ones and zeros: its derivatives need no scattering.
+        images = jnp.einsum(sums, source == jnp.arange(size), images)
+    return images - 1
+
+
+def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns images with a rectangle of half their height and width made grey (0)."""
+    covered = True
+    for axis, axis_key in zip((1, 2), jax.random.split(key), strict=True):
+        size = images.shape[axis]
+        length = int(size * CUT + 0.5)
+        last = size + (1 - length % 2)
+        middle = drawn(jax.random.randint, axis_key, images, minval=0, maxval=last)
+        shape = [1, 1, 1, 1]
+        shape[axis] = size
+        offset = jnp.arange(size).reshape(shape) - (middle - length // 2)
+        covered &= (offset >= 0) & (offset < length)
+    return jnp.where(covered, 0.0, images)
+
+
+AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
+
+
+def augmentation(names: Sequence[str]) -> Augmentation:
+    """Returns the augmentations of these names, one after the other; raises `UsageError`."""
+    chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
+
+    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+        for own_key, change in zip(jax.random.split(key, len(chosen)), chosen, strict=True):
+            images = change(own_key, images)
+        return images
+
+    return augment

@@ -1,0 +1,27 @@
+"""Plain `nn.BatchNorm`, told from outside how to count: networks need to know nothing of it."""
+
+import flax.linen as nn
+
+
+def counting(**attributes):
+    """Returns an interceptor of Flax's methods that gives every `nn.BatchNorm` these attributes.
+
+    For `nn.intercept_methods`. An axis that the network's author named is left as it is.
+    """
+
+    def interceptor(call, args, kwargs, context):
+        module = context.module
+        if not isinstance(module, nn.BatchNorm):
+            return call(*args, **kwargs)
+        changed = {k: v for k, v in attributes.items() if k != "axis_name" or not module.axis_name}
+        before = {name: getattr(module, name) for name in changed}
+        # Flax's modules are frozen; a clone would be another module, with parameters of its own.
+        for name, value in changed.items():
+            object.__setattr__(module, name, value)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            for name, value in before.items():
+                object.__setattr__(module, name, value)
+
+    return interceptor

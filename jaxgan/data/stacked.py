@@ -1,0 +1,72 @@
+"""Stacked MNIST: three digits as the three channels of an image, 1,000 classes."""
+
+import dataclasses
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.data.arrays import Batch, Images, epoch_indices, unit
+from jaxgan.keys import stream
+
+CHANNELS = 3
+FIXED_SEED = 0
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Stacked:
+    """Triples of the images of a set (Metz et al. 2017, "Unrolled GANs").
+
+    digits: the images `[num_digits, h, w, 1]` and labels that the triples are of.
+    triples: int32 `[num_images, 3]`, or None to draw them afresh in every step.
+    """
+
+    digits: Images
+    triples: jax.Array | None
+    name: str = dataclasses.field(metadata={"static": True})
+    fingerprint: str = dataclasses.field(metadata={"static": True})
+    num_classes: int = dataclasses.field(default=1000, metadata={"static": True})
+    bounded = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image, `(h, w, 3)`."""
+        return (*self.digits.shape[:2], CHANNELS)
+
+    def describe(self) -> str:
+        """Returns what the set holds, in a few words."""
+        amount = "fresh" if self.triples is None else f"{len(self.triples):,}"
+        return f"{amount} triples of {self.digits.describe()}"
+
+    def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
+        """Returns the images of a step, float32 `[size, h, w, 3]` in [-1, 1], and their labels.
+
+        A label is the number that the three digits make up, the first channel's in front. A fixed
+        set of triples is visited in epochs, as `Images` are. Raises `UsageError` as they do.
+        """
+        count = len(self.digits.images)
+        if self.triples is None:
+            own_key = jax.random.fold_in(stream(key, "triples"), step)
+            chosen = jax.random.randint(own_key, (size, CHANNELS), 0, count)
+        else:
+            chosen = self.triples[epoch_indices(key, step, size, len(self.triples))]
+        images = jnp.moveaxis(self.digits.images[chosen][..., 0], 1, -1)
+        labels = self.digits.labels[chosen].astype(jnp.int32) @ jnp.array([100, 10, 1])
+        return Batch(unit(images), labels)
+
+
+def stacked(digits: Images, num_images: int | None = None) -> Stacked:
+    """Returns stacked images: fresh ones in every step, or a fixed set of `num_images`.
+
+    The fixed set is the same for every run, so that protocols which ask for one can be followed:
+    128,000 (Srivastava et al. 2017, VEEGAN; Lin et al. 2018, PacGAN), 120,000, 60,000.
+    """
+    triples = None
+    if num_images is not None:
+        rng = np.random.Generator(np.random.PCG64(FIXED_SEED))
+        drawn = rng.integers(len(digits.images), size=(num_images, CHANNELS), dtype=np.int32)
+        triples = jnp.asarray(drawn)
+    digest = hashlib.sha256(f"{digits.fingerprint} {num_images}".encode()).hexdigest()
+    return Stacked(digits, triples, "stacked_mnist", digest)

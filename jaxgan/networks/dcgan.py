@@ -1,0 +1,81 @@
+"""DCGAN: strided and transposed convolutions with batch normalisation (Radford et al. 2016)."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+
+from jaxgan.networks.conv import Conv, ConvTranspose
+from jaxgan.networks.shared import halvings, identity, joined, judgement
+
+INIT = nn.initializers.normal(0.02)
+SLOPE = 0.2
+
+
+def _normed(train: bool) -> nn.BatchNorm:
+    scale_init = lambda *args: 1 + INIT(*args)
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, scale_init=scale_init)
+
+
+class Generator(nn.Module):
+    """A linear layer, then transposed 4x4 convolutions: latents to images `[n, *shape]`.
+
+    Each doubles the size and halves the channels, down to `width` before the last one.
+    output: applied to the last layer.
+    """
+
+    shape: Sequence[int]
+    width: int = 64
+    output: Callable[[jax.Array], jax.Array] = nn.tanh
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns images `[n, *shape]`."""
+        count, (height, width) = halvings(self.shape, "dcgan")
+        channels = self.width * 2 ** (count - 1)
+        x = joined(latents, labels, self.num_classes)
+        x = nn.Dense(height * width * channels, use_bias=False, kernel_init=INIT)(x)
+        x = nn.relu(_normed(train)(x.reshape(-1, height, width, channels)))
+        layer = partial(ConvTranspose, kernel_init=INIT)
+        for stage in range(count - 1):
+            x = layer(channels // 2 ** (stage + 1), use_bias=False)(x)
+            x = nn.relu(_normed(train)(x))
+        return self.output(layer(self.shape[-1])(x))
+
+
+class Discriminator(nn.Module):
+    """4x4 convolutions of stride 2, each twice as wide as the last: images to logits `[n]`."""
+
+    width: int = 64
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns logits `[n]`."""
+        count, _ = halvings(images.shape[1:], "dcgan")
+        layer = partial(Conv, kernel_size=4, strides=2, kernel_init=INIT)
+        x = nn.leaky_relu(layer(self.width)(images), SLOPE)
+        for stage in range(1, count):
+            x = layer(self.width * 2**stage, use_bias=False)(x)
+            x = nn.leaky_relu(_normed(train)(x), SLOPE)
+        x = x.reshape(len(x), -1)
+        return judgement(x, labels, self.num_classes, kernel_init=INIT)
+
+
+def dcgan(
+    shape: Sequence[int],
+    bounded: bool = True,
+    width: int | None = None,
+    num_classes: int | None = None,
+) -> tuple[Generator, Discriminator]:
+    """Returns the pair for images of a shape, 28 x 28 and 32 x 32 among others.
+
+    width: channels next to the images, 64 unless given.
+    Raises `UsageError` for examples that are not images of such a size.
+    """
+    halvings(shape, "dcgan")
+    width = width or 64
+    output = nn.tanh if bounded else identity
+    return Generator(tuple(shape), width, output, num_classes), Discriminator(width, num_classes)

@@ -1,0 +1,155 @@
+"""The networks of R3GAN: grouped convolutions in inverted bottlenecks, and no normalisation.
+
+Huang et al. 2024, "The GAN is dead; long live the GAN! A modern GAN baseline" (configuration E).
+Instead of norms, weights start as in Fixup (Zhang et al. 2019): the last layer of every block at
+zero, the others scaled down with the number of blocks. They are meant for `relativistic` with `r1`
+and `r2`, and for momentum 0.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.errors import UsageError
+from jaxgan.networks.conv import Conv
+from jaxgan.networks.shared import halvings, joined, judgement
+
+SLOPE = 0.2
+GAIN = np.sqrt(2 / (1 + SLOPE**2))
+"""That keeps the variance through a LeakyReLU of this slope (He et al. 2015)."""
+GROUP = 16
+"""Channels in one group of the 3x3 convolutions."""
+EXPANSION = 2
+BLOCKS = 2
+"""Residual blocks at each size."""
+
+LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
+
+
+class Block(nn.Module):
+    """1x1 to twice the channels, grouped 3x3, 1x1 back, added to what came in.
+
+    blocks: how many the whole network has, by which the first two layers start smaller.
+    """
+
+    blocks: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns images `[n, h, w, c]`, as large as what it was given."""
+        inner = EXPANSION * x.shape[-1]
+        # Three layers a block: the exponent is -1 / (2 * 3 - 2), the variance's twice that.
+        init = nn.initializers.variance_scaling(GAIN**2 * self.blocks**-0.5, "fan_in", "normal")
+        groups = max(inner // GROUP, 1)
+        y = nn.leaky_relu(Conv(inner, 1, kernel_init=init)(x), SLOPE)
+        y = nn.leaky_relu(Conv(inner, 3, groups=groups, kernel_init=init)(y), SLOPE)
+        zeros = nn.initializers.zeros
+        return x + Conv(x.shape[-1], 1, use_bias=False, kernel_init=zeros)(y)
+
+
+class Generator(nn.Module):
+    """A learned map times a linear layer, then blocks and doublings: latents to images.
+
+    widths: channels at each size, from the smallest on. The images are not bounded.
+    """
+
+    shape: Sequence[int]
+    widths: Sequence[int]
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns images `[n, *shape]`."""
+        del train
+        _, size = halvings(self.shape, "r3gan")
+        x = joined(latents, labels, self.num_classes)
+        basis = self.param("basis", nn.initializers.normal(1.0), (*size, self.widths[0]))
+        x = nn.Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)
+        x = basis.astype(x.dtype) * x[:, None, None]
+        for stage, width in enumerate(self.widths):
+            if stage > 0:
+                x = doubled(_widened(x, width))
+            for _ in range(BLOCKS):
+                x = Block(BLOCKS * len(self.widths))(x)
+        return Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR)(x)
+
+
+class Discriminator(nn.Module):
+    """The generator's mirror image: images to logits `[n]`.
+
+    widths: channels at each size, from the largest on.
+    """
+
+    widths: Sequence[int]
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns logits `[n]`."""
+        del train
+        layer = partial(Conv, use_bias=False, kernel_init=LINEAR)
+        x = layer(self.widths[0], 1)(images)
+        for stage, width in enumerate(self.widths):
+            if stage > 0:
+                x = _widened(halved(x), width)
+            for _ in range(BLOCKS):
+                x = Block(BLOCKS * len(self.widths))(x)
+        # A kernel of its own for each channel, as large as the image that is left.
+        init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
+        basis = self.param("basis", init, x.shape[1:])
+        x = (basis.astype(x.dtype) * x).sum(axis=(1, 2))
+        return judgement(x, labels, self.num_classes, kernel_init=LINEAR)
+
+
+def r3gan(
+    shape: Sequence[int],
+    bounded: bool = True,
+    width: int | None = None,
+    num_classes: int | None = None,
+) -> tuple[Generator, Discriminator]:
+    """Returns R3GAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
+
+    width: channels at every size, a multiple of 8, 256 unless given (the paper: 768).
+    Raises `UsageError` for another width and for examples that are not images of such a size.
+    """
+    del bounded
+    count, _ = halvings(shape, "r3gan")
+    width = width or 256
+    if width % (GROUP // EXPANSION):
+        raise UsageError(f"--width {width} of r3gan must be a multiple of {GROUP // EXPANSION}")
+    widths = (width,) * (count + 1)
+    return Generator(tuple(shape), widths, num_classes), Discriminator(widths, num_classes)
+
+
+def doubled(x: jax.Array) -> jax.Array:
+    """Returns images `[n, 2 h, 2 w, c]`, zeros between the pixels filtered with [1, 2, 1]."""
+    return _resampled(x, *(_doubling(size) for size in x.shape[1:3]))
+
+
+def halved(x: jax.Array) -> jax.Array:
+    """Returns every other pixel of images filtered with [1, 2, 1], `[n, h / 2, w / 2, c]`."""
+    return _resampled(x, *(_doubling(size // 2).T / 2 for size in x.shape[1:3]))
+
+
+def _resampled(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+    return jnp.einsum("yh,xw,nhwc->nyxc", rows.astype(x.dtype), columns.astype(x.dtype), x)
+
+
+def _doubling(size: int) -> np.ndarray:
+    """Returns the matrix `[2 size, size]` that doubles a line of pixels."""
+    matrix = np.zeros((2 * size, size))
+    for pixel in range(size):
+        for offset, weight in ((-1, 0.5), (0, 1.0), (1, 0.5)):
+            if 0 <= 2 * pixel + offset < 2 * size:
+                matrix[2 * pixel + offset, pixel] = weight
+    return matrix
+
+
+def _widened(x: jax.Array, width: int) -> jax.Array:
+    if x.shape[-1] == width:
+        return x
+    return Conv(width, 1, use_bias=False, kernel_init=LINEAR)(x)

@@ -1,0 +1,142 @@
+"""The residual networks of SNGAN, with spectral norms in the discriminator (Miyato et al. 2018).
+
+"Spectral normalization for generative adversarial networks", tables 4 (CIFAR-10) and its figures 9
+and 10 for the blocks.
+"""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.networks.conv import Conv
+from jaxgan.networks.shared import halvings, identity, joined, judgement
+
+MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
+SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
+"""Glorot's, with a gain of the square root of 2 on the main path."""
+
+
+class GeneratorBlock(nn.Module):
+    """Batch norm, ReLU, doubling, 3x3, batch norm, ReLU, 3x3: `[n, h, w, c]` to twice the size."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Returns images `[n, 2 h, 2 w, features]`."""
+        main = doubled(nn.relu(_batch_norm(train)(x)))
+        main = Conv(self.features, kernel_init=MAIN)(main)
+        main = nn.relu(_batch_norm(train)(main))
+        main = Conv(self.features, kernel_init=MAIN)(main)
+        # A 1x1 convolution and the doubling change places freely; this way there is less to do.
+        return main + doubled(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
+
+
+class DiscriminatorBlock(nn.Module):
+    """ReLU, 3x3, ReLU, 3x3 and, if told to, halving, every layer with a spectral norm.
+
+    first: it sees images, not features: no ReLU before them.
+    """
+
+    features: int
+    halve: bool = False
+    first: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Returns images `[n, h, w, features]` of images `[n, h, w, c]`, or half as large."""
+        normed = lambda layer: _spectral_norm(layer, train)
+        size = halved if self.halve else identity
+        main = x if self.first else nn.relu(x)
+        main = normed(Conv(self.features, kernel_init=MAIN))(main)
+        main = size(normed(Conv(self.features, kernel_init=MAIN))(nn.relu(main)))
+        if self.halve or x.shape[-1] != self.features:
+            x = normed(Conv(self.features, 1, kernel_init=SHORTCUT))(size(x))
+        return main + x
+
+
+class Generator(nn.Module):
+    """A linear layer, then a block for each doubling: latents to images `[n, *shape]`."""
+
+    shape: Sequence[int]
+    width: int = 256
+    output: Callable[[jax.Array], jax.Array] = nn.tanh
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns images `[n, *shape]`."""
+        count, (height, width) = halvings(self.shape, "resnet")
+        x = joined(latents, labels, self.num_classes)
+        x = nn.Dense(height * width * self.width, kernel_init=SHORTCUT)(x)
+        x = x.reshape(-1, height, width, self.width)
+        for _ in range(count):
+            x = GeneratorBlock(self.width)(x, train)
+        x = nn.relu(_batch_norm(train)(x))
+        return self.output(Conv(self.shape[-1], kernel_init=SHORTCUT)(x))
+
+
+class Discriminator(nn.Module):
+    """Four blocks, of which the first two halve, ReLU, and a sum over pixels: images to logits."""
+
+    width: int = 128
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
+        """Returns logits `[n]`."""
+        x = DiscriminatorBlock(self.width, halve=True, first=True)(images, train)
+        x = DiscriminatorBlock(self.width, halve=True)(x, train)
+        x = DiscriminatorBlock(self.width)(x, train)
+        x = DiscriminatorBlock(self.width)(x, train)
+        x = nn.relu(x).sum(axis=(1, 2))
+        normed = lambda layer: _spectral_norm(layer, train)
+        return judgement(x, labels, self.num_classes, normed, kernel_init=SHORTCUT)
+
+
+def resnet(
+    shape: Sequence[int],
+    bounded: bool = True,
+    width: int | None = None,
+    num_classes: int | None = None,
+) -> tuple[Generator, Discriminator]:
+    """Returns SNGAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
+
+    width: channels of the discriminator, 128 unless given; the generator has twice as many.
+    Raises `UsageError` for examples that are not images of such a size.
+    """
+    halvings(shape, "resnet")
+    width = width or 128
+    output = nn.tanh if bounded else identity
+    return (
+        Generator(tuple(shape), 2 * width, output, num_classes),
+        Discriminator(width, num_classes),
+    )
+
+
+def doubled(x: jax.Array) -> jax.Array:
+    """Returns images `[n, 2 h, 2 w, c]`, every pixel four times."""
+    n, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c))
+    return x.reshape(n, 2 * h, 2 * w, c)
+
+
+def halved(x: jax.Array) -> jax.Array:
+    """Returns images `[n, h / 2, w / 2, c]`, the means of four pixels."""
+    n, h, w, c = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).mean(axis=(2, 4))
+
+
+def _batch_norm(train: bool) -> nn.BatchNorm:
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9)
+
+
+def _spectral_norm(layer: nn.Module, train: bool) -> Callable:
+    """Returns the layer with its weights divided by their largest singular value.
+
+    One power iteration a step, as in the paper.
+    """
+    norm = nn.SpectralNorm(layer)
+    return lambda *inputs: norm(*inputs, update_stats=train)

@@ -1,0 +1,73 @@
+"""What several families share: labels in both players, and the sizes that images pass through."""
+
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.errors import UsageError
+
+SMALLEST = 4
+
+
+def joined(latents: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
+    """Returns latents `[n, k]` or, with classes, joined with an embedding of theirs, `[n, 2 k]`.
+
+    To be called in the `nn.compact` method of a generator. labels: `[n]`.
+    """
+    if num_classes is None:
+        return latents
+    embed = nn.Embed(num_classes, latents.shape[-1], embedding_init=nn.initializers.normal(1.0))
+    return jnp.concatenate([latents, embed(labels).astype(latents.dtype)], axis=-1)
+
+
+def judgement(
+    features: jax.Array,
+    labels: jax.Array | None,
+    num_classes: int | None,
+    normed: Callable[[nn.Module], Callable] | None = None,
+    kernel_init: Callable | None = None,
+) -> jax.Array:
+    """Returns logits `[n]` of features `[n, k]`, with classes by projection.
+
+    To be called in the `nn.compact` method of a discriminator. To the linear layer's output comes
+    the product of the features with an embedding of the class (Miyato and Koyama 2018, "cGANs with
+    projection discriminator"); of packed images the embeddings are added up.
+    labels: `[n]` or, packed, `[n, pack]`. normed: wraps layers, for spectral norms.
+    kernel_init: of both, LeCun's unless given.
+    """
+    normed = normed or identity
+    kernel_init = kernel_init or nn.initializers.lecun_normal()
+    logits = normed(nn.Dense(1, kernel_init=kernel_init))(features)[:, 0]
+    if num_classes is None:
+        return logits
+    embed = normed(nn.Embed(num_classes, features.shape[-1], embedding_init=kernel_init))
+    classes = embed(labels).astype(features.dtype)
+    classes = classes if labels.ndim == 1 else classes.sum(axis=1)
+    return logits + (classes * features).sum(axis=-1)
+
+
+def halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, int]]:
+    """Returns how often images of a shape can be halved, and the size that is then left.
+
+    Not below 4 pixels: 28 becomes 14 and 7, and 32 becomes 16, 8 and 4.
+    Raises `UsageError` for examples that are not such images.
+    """
+    if len(shape) != 3:
+        raise UsageError(f"--network {network} draws images, not examples of shape {tuple(shape)}")
+    height, width = shape[:2]
+    count = 0
+    while height % 2 == width % 2 == 0 and min(height, width) >= 2 * SMALLEST - 1:
+        height, width, count = height // 2, width // 2, count + 1
+    if count == 0 or max(height, width) > 2 * SMALLEST:
+        raise UsageError(
+            f"--network {network} wants images whose sides halve to {SMALLEST} to {2 * SMALLEST} "
+            f"pixels, such as 28 or 32, not {shape[0]} x {shape[1]}: see --image-size"
+        )
+    return count, (height, width)
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """Returns what it is given."""
+    return x
