@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from jaxgan.checkpoint import KEPT, Checkpoints, load_generator, save_generator, sha256
-from jaxgan.errors import RunError
-from jaxgan.gan import averaged, gan, leaves
+from jaxgan.errors import RunError, UsageError
+from jaxgan.gan import gan, leaves
 from jaxgan.networks import NETWORKS
 
 KEY = jax.random.key(0)
@@ -117,18 +117,29 @@ def test_digest_covers_path_dtype_shape_and_bytes():
     assert sha256({"a": jnp.zeros((2, 3))}) == base
 
 
-def test_a_saved_generator_draws_what_the_gan_draws(tmp_path):
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_saved_generator_draws_what_the_gan_draws(tmp_path, conditional):
     shape = (5, 4, 1)
-    model = gan(*NETWORKS["mlp"](shape), latent_size=7)
+    num_classes = 3 if conditional else None
+    networks = NETWORKS["mlp"](shape, width=8, num_classes=num_classes)
+    model = gan(*networks, latent_size=7, num_classes=num_classes)
     state = model.init(KEY)
     state = state._replace(ema=jax.tree.map(lambda x: x + 0.1, state.ema))
     description = {
-        "config": {"network": "mlp", "latent_size": 7},
-        "dataset": {"shape": shape, "bounded": True},
+        "config": {"network": "mlp", "latent_size": 7, "width": 8, "conditional": conditional},
+        "dataset": {"shape": shape, "bounded": True, "num_classes": 3},
     }
-    save_generator(tmp_path / "generator", averaged(state), description)
+    save_generator(tmp_path / "generator", model.averaged(KEY, state), description)
     sample = load_generator(tmp_path / "generator")
     np.testing.assert_array_equal(sample(KEY, 6), model.sample(KEY, state, 6))
+    if conditional:
+        np.testing.assert_array_equal(sample(KEY, 6, 2), model.sample(KEY, state, 6, 2))
+        for labels in (3, [0, 1, 2, -1, 0, 0]):
+            with pytest.raises(UsageError, match="below 3"):
+                sample(KEY, 6, labels)
+    else:
+        with pytest.raises(UsageError, match="not conditional"):
+            sample(KEY, 6, 2)
     (tmp_path / "generator" / "weights.npz").write_bytes(b"PK\x03\x04 not an archive")
     with pytest.raises(RunError, match="no generator"):
         load_generator(tmp_path / "generator")

@@ -56,15 +56,15 @@ def test_positions_do_not_overflow(step, size, count):
 def test_batches_under_vmap_are_those_of_each_key():
     images = Images(jnp.arange(50, dtype=jnp.uint8).reshape(50, 1, 1, 1), "test", "")
     keys = jax.random.split(KEY, 3)
-    together = jax.vmap(lambda key: images.batch(key, 9, 8))(keys)
+    together = jax.vmap(lambda key: images.batch(key, 9, 8).images)(keys)
     for key, batch in zip(keys, together, strict=True):
-        np.testing.assert_array_equal(batch, images.batch(key, 9, 8))
+        np.testing.assert_array_equal(batch, images.batch(key, 9, 8).images)
     assert not np.array_equal(together[0], together[1])
 
 
 def test_images_are_scaled_to_minus_one_and_one():
     images = Images(jnp.array([0, 51, 255], jnp.uint8).reshape(3, 1, 1, 1), "test", "")
-    batch = np.sort(images.batch(KEY, 0, 3).ravel())
+    batch = np.sort(images.batch(KEY, 0, 3).images.ravel())
     np.testing.assert_allclose(batch, [-1, -0.6, 1], atol=1e-6)
 
 
@@ -75,10 +75,13 @@ def test_a_batch_larger_than_the_set_is_refused():
 
 @pytest.mark.parametrize(("mixture", "modes", "scale"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])
 def test_mixtures_are_gaussians_of_equal_weight(mixture, modes, scale):
-    points = np.asarray(mixture.batch(KEY, 5, 20_000), np.float64)
+    points, labels = mixture.batch(KEY, 5, 20_000)
+    points = np.asarray(points, np.float64)
     means = np.asarray(mixture.means, np.float64)
     distances = np.linalg.norm(points[:, None] - means, axis=-1)
     nearest = distances.argmin(1)
+    np.testing.assert_array_equal(nearest, labels)
+    assert mixture.num_classes == modes
     counts = np.bincount(nearest, minlength=modes)
     expected = 20_000 / modes
     assert len(means) == modes
@@ -86,7 +89,7 @@ def test_mixtures_are_gaussians_of_equal_weight(mixture, modes, scale):
     np.testing.assert_allclose((points - means[nearest]).std(0), scale, rtol=0.03)
     within = (distances.min(1) < 3 * scale).mean()
     np.testing.assert_allclose(within, 1 - np.exp(-4.5), atol=0.003)
-    assert not np.array_equal(points, mixture.batch(KEY, 6, 20_000))
+    assert not np.array_equal(points, mixture.batch(KEY, 6, 20_000).images)
 
 
 def test_mixtures_lie_where_the_papers_put_them():
@@ -130,7 +133,9 @@ def test_a_named_folder_is_never_ignored(no_network, tmp_path):
 
 
 def test_unknown_data_set_lists_the_known_ones():
-    with pytest.raises(UsageError, match="mnist, fashion_mnist, kmnist, digits, ring, grid"):
+    with pytest.raises(
+        UsageError, match="mnist, fashion_mnist, kmnist, cifar10, digits, stacked_mnist, ring"
+    ):
         data.load("minst")
 
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from jaxgan import gan as core
-from jaxgan.gan import adam, gan, leaves, non_finite
+from jaxgan.gan import gan, leaves, non_finite
 from jaxgan.losses import LOSSES
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
+from jaxgan.optimizers import adam
 
 KEY = jax.random.key(7)
 SHAPE = (2, 3, 1)
@@ -114,7 +115,7 @@ def drawn(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", ["non_saturating", "minimax"])
 @pytest.mark.parametrize("d_steps", [1, 3])
 def test_steps_equal_numbers_worked_out_in_numpy(loss, d_steps, drawn):
     model = tiny_gan(loss=LOSSES[loss](), d_steps=d_steps, ema_decay=0.9)

@@ -69,7 +69,7 @@ def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_ca
     plan = {"sample_every": 60, "checkpoint_every": 60}
     expected = run(model, dataset, **plan)
     found = run(model, dataset, steps_per_call=steps_per_call, **plan)
-    assert sha256(found[-1].snapshot[0]) == sha256(expected[-1].snapshot[0])
+    assert sha256(found[-1].snapshot.state) == sha256(expected[-1].snapshot.state)
     for name in expected[0].metrics._fields:
         joined = [
             np.concatenate([getattr(c.metrics, name) for c in cs]) for cs in (found, expected)
@@ -80,16 +80,16 @@ def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_ca
 def test_a_run_continues_exactly_from_any_state(model, dataset):
     expected = run(model, dataset)
     first = run(model, dataset, steps=33)
-    rest = run(model, dataset, state=first[-1].snapshot[0])
+    rest = run(model, dataset, state=first[-1].snapshot.state)
     assert rest[0].first == 34
-    assert sha256(rest[-1].snapshot[0]) == sha256(expected[-1].snapshot[0])
+    assert sha256(rest[-1].snapshot.state) == sha256(expected[-1].snapshot.state)
 
 
 def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
     found = run(model, dataset)
     assert [call.last for call in found if call.images is not None] == [30, 60]
     assert [call.last for call in found if call.snapshot is not None] == [40, 60]
-    state = found[-1].snapshot[0]
+    state = found[-1].snapshot.state
     assert int(state.step) == 60
     np.testing.assert_allclose(found[-1].images, model.sample(KEY, state, 9), atol=1e-6)
 
@@ -99,8 +99,10 @@ def test_snapshots_are_copies(model, dataset):
     digests = []
     for call in run(model, dataset, steps=80):
         if call.snapshot is not None:
-            digests.append((call.last, sha256(call.snapshot[0])))
-    alone = [(last, sha256(run(model, dataset, steps=last)[-1].snapshot[0])) for last in (40, 80)]
+            digests.append((call.last, sha256(call.snapshot.state)))
+    alone = [
+        (last, sha256(run(model, dataset, steps=last)[-1].snapshot.state)) for last in (40, 80)
+    ]
     assert digests == alone
 
 
@@ -113,10 +115,10 @@ def test_stopping_ends_with_the_call_under_way(model, dataset):
 
     found = run(model, dataset, stopping=stopping)
     assert [call.last for call in found] == [20, 30]
-    state = found[-1].snapshot[0]
+    state = found[-1].snapshot.state
     assert int(state.step) == 30
     rest = run(model, dataset, state=state)
-    assert sha256(rest[-1].snapshot[0]) == sha256(run(model, dataset)[-1].snapshot[0])
+    assert sha256(rest[-1].snapshot.state) == sha256(run(model, dataset)[-1].snapshot.state)
 
 
 LAYOUTS = {
@@ -162,16 +164,16 @@ def test_seeds_on_devices_are_those_on_one(model, dataset):
         run(model, dataset, where=where, steps=3)
         for where in (Layout(4), LAYOUTS["four seeds on two devices"])
     )
-    assert_close(found[-1].snapshot[0], expected[-1].snapshot[0])
+    assert_close(found[-1].snapshot.state, expected[-1].snapshot.state)
     assert found[-1].images.shape == expected[-1].images.shape == (4, 9, 4, 4, 1)
     np.testing.assert_allclose(found[-1].images, expected[-1].images, atol=1e-3)
 
 
 def test_a_run_continues_on_another_number_of_devices(model, dataset):
-    expected = run(model, dataset, steps=6)[-1].snapshot[0]
+    expected = run(model, dataset, steps=6)[-1].snapshot.state
     state = None
     for steps, where in ((2, "four devices"), (4, "one device"), (6, "four devices")):
-        state = run(model, dataset, state, where=LAYOUTS[where], steps=steps)[-1].snapshot[0]
+        state = run(model, dataset, state, where=LAYOUTS[where], steps=steps)[-1].snapshot.state
         state = jax.tree.map(np.asarray, state)  # As it comes back from a checkpoint.
     assert int(state.step) == 6
     assert_close(state, expected)
@@ -196,7 +198,7 @@ def poisoned(model, seed: int, where: str):
 def healthy(model, dataset) -> list[GANState]:
     """The states of three seeds after each of five steps."""
     made = run(model, dataset, where=Layout(3), steps=5, steps_per_call=1, checkpoint_every=1)
-    return [call.snapshot[0] for call in made]
+    return [call.snapshot.state for call in made]
 
 
 @pytest.mark.parametrize(("where", "steps_per_call"), [("metrics", 1), ("state", 5)])
@@ -206,7 +208,7 @@ def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
     sick = poisoned(model, 6, where)
     last = run(sick, dataset, where=Layout(3), steps=5, steps_per_call=steps_per_call)[-1]
     np.testing.assert_array_equal(last.taken, [5, 2, 5])
-    state, _ = last.snapshot
+    state = last.snapshot.state
     for path, leaf in leaves(state).items():
         assert np.isfinite(leaf).all()
         for k, expected in ((0, healthy[4]), (1, healthy[1]), (2, healthy[4])):

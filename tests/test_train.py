@@ -509,10 +509,10 @@ def test_asking_for_help_does_not_load_jax():
 
 def test_mnist_begins_to_look_like_digits(tmp_path, mnist_dir):
     out = tmp_path / "run"
-    config = Config(dataset="mnist", data_dir=mnist_dir, steps=400, ema_decay=0.98, out=out)
+    config = Config(dataset="mnist", data_dir=mnist_dir, steps=400, out=out)
     summary = train.main(config)
     content = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert content["dataset"]["holds"] == "60,000 images 28x28x1"
+    assert content["dataset"]["holds"] == "60,000 images 28x28x1 of 10 classes"
     images = np.asarray(load_generator(tmp_path / "run" / "generator")(jax.random.key(1), 64))
     border = np.concatenate([images[:, :3].ravel(), images[:, -3:].ravel()])
     assert border.mean() < -0.5  # Dark at the edges,

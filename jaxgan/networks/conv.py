@@ -10,6 +10,7 @@ each are the other two. So the three are defined here together and are different
 mode as often as one likes.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -21,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-NARROW = 16
+NARROW = 32
 """With fewer channels than this, on either side, patches are cheaper than filtering."""
 
 
@@ -198,6 +199,25 @@ def native_kernel_gradient(x: jax.Array, y: jax.Array, *, geometry: Geometry, sh
 # Matrix products.
 
 
+def _group_by_group(function):
+    """Returns the function, of one group of channels, for several of them."""
+
+    @functools.wraps(function)
+    def grouped(a: jax.Array, b: jax.Array, *, geometry: Geometry, **shape):
+        if (groups := geometry.groups) == 1:
+            return function(a, b, geometry=geometry, **shape)
+        # Of images and of kernels alike the last axis is the one that the groups share.
+        share = lambda size: (*size[:-1], size[-1] // groups)
+        of_one = {name: share(whole) for name, whole in shape.items()}
+        split = lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, 0)
+        alone = partial(function, geometry=geometry._replace(groups=1), **of_one)
+        result = jnp.moveaxis(jax.vmap(alone)(split(a), split(b)), 0, -2)
+        return result.reshape(*result.shape[:-2], -1)
+
+    return grouped
+
+
+@_group_by_group
 def conv_by_products(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.Array:
     """Returns what `conv` returns, by matrix products."""
     if _filterable(kernel.shape, geometry):
@@ -208,6 +228,7 @@ def conv_by_products(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> 
     return _unfolded(x, kernel, geometry)
 
 
+@_group_by_group
 def conv_transpose_by_products(y: jax.Array, kernel: jax.Array, *, geometry: Geometry, shape):
     """Returns the transpose of `conv_by_products` in its images, `shape`, by matrix products."""
     if _filterable(kernel.shape, geometry):
@@ -217,6 +238,7 @@ def conv_transpose_by_products(y: jax.Array, kernel: jax.Array, *, geometry: Geo
     return _folded(y, kernel, geometry, shape)
 
 
+@_group_by_group
 def kernel_gradient_by_products(x: jax.Array, y: jax.Array, *, geometry: Geometry, shape):
     """Returns the transpose of `conv_by_products` in its kernel, `shape`, by matrix products."""
     if _filterable(shape, geometry):
@@ -229,14 +251,13 @@ def kernel_gradient_by_products(x: jax.Array, y: jax.Array, *, geometry: Geometr
 
 def _filterable(kernel_shape, geometry: Geometry) -> bool:
     """Whether minimal filtering pays: a 3x3 kernel of stride 1 between many channels."""
-    dense = geometry.groups == 1 and geometry.strides == (1, 1)
-    return dense and kernel_shape[:2] == (3, 3) and min(kernel_shape[2:]) >= NARROW
+    dense = geometry.strides == (1, 1) and kernel_shape[:2] == (3, 3)
+    return dense and min(kernel_shape[2:]) >= NARROW
 
 
 def _wide_to_narrow(kernel_shape, geometry: Geometry) -> bool:
     """Whether patches of the outputs are smaller: then the transpose is what is cheap."""
-    narrower = kernel_shape[3] < kernel_shape[2]
-    return geometry.groups == 1 and geometry.strides == (1, 1) and narrower
+    return geometry.strides == (1, 1) and kernel_shape[3] < kernel_shape[2]
 
 
 def _turned(kernel: jax.Array) -> jax.Array:
@@ -276,18 +297,14 @@ def _patches(x: jax.Array, kernel_shape, geometry: Geometry) -> jax.Array:
 def _unfolded(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
     """Returns the convolution as a product of patches and kernel."""
     patches = _patches(x, kernel.shape, geometry)
-    if geometry.groups == 1:
-        return _product(patches, kernel)
-    return _grouped("nyxijgc,ijcgo->nyxgo", patches, kernel, geometry)
+    rows = patches.reshape(-1, math.prod(kernel.shape[:3]))
+    return (rows @ kernel.reshape(-1, kernel.shape[3])).reshape(*patches.shape[:3], -1)
 
 
 def _folded(y: jax.Array, kernel: jax.Array, geometry: Geometry, shape) -> jax.Array:
     """Returns the transposed convolution as a product that is then added up over the patches."""
     kh, kw, _, features = kernel.shape
-    if geometry.groups == 1:
-        patches = jnp.einsum("nyxo,ko->nyxk", y, kernel.reshape(-1, features))
-    else:
-        patches = _grouped("nyxgo,ijcgo->nyxijgc", y, kernel, geometry)
+    patches = jnp.einsum("nyxo,ko->nyxk", y, kernel.reshape(-1, features))
     n, rows, columns = y.shape[:3]
     patches = patches.reshape(n, -1, shape[3])
     whole = 0
@@ -317,29 +334,8 @@ def _sources(size: int, outputs: int, kernel_size: int, stride: int, padding) ->
 
 
 def _unfolded_kernel_gradient(x: jax.Array, y: jax.Array, geometry: Geometry, shape) -> jax.Array:
-    patches = _patches(x, shape, geometry)
-    if geometry.groups == 1:
-        return (patches.reshape(-1, math.prod(shape[:3])).T @ y.reshape(-1, shape[3])).reshape(
-            shape
-        )
-    kernel = jax.ShapeDtypeStruct(shape, y.dtype)
-    return jax.linear_transpose(
-        lambda kernel: _grouped("nyxijgc,ijcgo->nyxgo", patches, kernel, geometry), kernel
-    )(y)[0]
-
-
-def _product(patches: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns `[n, rows, columns, features]` of patches `[n, rows, columns, kh, kw, c]`."""
-    rows = patches.reshape(-1, math.prod(kernel.shape[:3]))
-    return (rows @ kernel.reshape(-1, kernel.shape[3])).reshape(*patches.shape[:3], -1)
-
-
-def _grouped(subscripts: str, x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-    """Returns a product for each group of channels, `g` in the subscripts; they become one axis."""
-    groups = geometry.groups
-    kernel = kernel.reshape(*kernel.shape[:3], groups, -1)
-    result = jnp.einsum(subscripts, x.reshape(*x.shape[:-1], groups, -1), kernel)
-    return result.reshape(*result.shape[:-2], -1)
+    patches = _patches(x, shape, geometry).reshape(-1, math.prod(shape[:3]))
+    return (patches.T @ _rows(y)).reshape(shape)
 
 
 # Minimal filtering, F(2x2, 3x3) of Lavin and Gray: 2 x 2 outputs from 16 products, not 36.

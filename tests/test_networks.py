@@ -1,0 +1,184 @@
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.errors import UsageError
+from jaxgan.gan import gan
+from jaxgan.networks import NETWORKS, dcgan, r3gan, resnet
+from jaxgan.networks.r3gan import Block, doubled, halved
+from jaxgan.networks.shared import halvings, joined, judgement
+
+KEY = jax.random.key(0)
+SHAPES = [(28, 28, 1), (32, 32, 3), (8, 8, 2)]
+CONVOLUTIONAL = [name for name in NETWORKS if name != "mlp"]
+
+
+def shapes_of(generator, discriminator, latent_size=100, **settings):
+    return jax.eval_shape(
+        gan(generator, discriminator, latent_size=latent_size, **settings).init, KEY
+    )
+
+
+def count(player) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(player.params))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pairs_fit_together_and_the_images(name, shape):
+    for num_classes in (None, 5):
+        generator, discriminator = NETWORKS[name](shape, True, 8, num_classes)
+        model = gan(generator, discriminator, latent_size=6, num_classes=num_classes)
+
+        def play(key, model=model):
+            state = model.init(key)
+            batch = jnp.zeros((4, *shape)), jnp.zeros(4, int)
+            return model.step(key, state, batch), model.sample(key, state, 3)
+
+        (state, metrics), images = jax.eval_shape(play, KEY)
+        assert images.shape == (3, *shape)
+        assert metrics.d_loss.shape == ()
+        assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(model.init, KEY))
+
+
+def test_sizes_are_the_published_ones():
+    # R3GAN for CIFAR-10 without classes: 20.73 and 20.68 million (Huang et al. 2024, appendix D).
+    state = shapes_of(*r3gan((32, 32, 3), width=768), latent_size=64)
+    assert round(count(state.generator) / 1e6, 2) == 20.73
+    assert round(count(state.discriminator) / 1e6, 2) == 20.68
+    # SNGAN's ResNet for CIFAR-10, of its table 4, layer by layer.
+    state = shapes_of(*resnet((32, 32, 3)), latent_size=128)
+    kernel = lambda size, a, b: size * size * a * b + b
+    block = 2 * kernel(3, 256, 256) + kernel(1, 256, 256) + 4 * 256
+    generator = 129 * 16 * 256 + 3 * block + 2 * 256 + kernel(3, 256, 3)
+    first = kernel(3, 3, 128) + kernel(3, 128, 128) + kernel(1, 3, 128)
+    second = 2 * kernel(3, 128, 128) + kernel(1, 128, 128)
+    discriminator = first + second + 2 * 2 * kernel(3, 128, 128) + 129
+    assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+    # DCGAN for 28 x 28: 100-7x7x128-14x14x64-28x28x1 and back.
+    state = shapes_of(*dcgan((28, 28, 1)))
+    generator = 100 * 6272 + 2 * 128 + 16 * 128 * 64 + 2 * 64 + 16 * 64 + 1
+    discriminator = 16 * 64 + 64 + 16 * 64 * 128 + 2 * 128 + 6272 + 1
+    assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_width_is_a_setting(name):
+    small, large = (shapes_of(*NETWORKS[name]((8, 8, 1), width=width)) for width in (8, 16))
+    assert count(small.generator) < count(large.generator)
+    assert count(small.discriminator) < count(large.discriminator)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("shape", [(2,), (27, 27, 1), (100, 100, 1), (3, 3, 1)])
+def test_what_cannot_be_drawn_is_refused(name, shape):
+    with pytest.raises(UsageError, match=f"--network {name}"):
+        NETWORKS[name](shape)
+
+
+def test_odd_widths_of_r3gan_are_refused():
+    with pytest.raises(UsageError, match="--width 20 of r3gan must be a multiple of 8"):
+        r3gan((8, 8, 1), width=20)
+
+
+def test_sizes_are_halved_to_at_least_four_pixels():
+    assert halvings((28, 28, 1), "dcgan") == (2, (7, 7))
+    assert halvings((32, 32, 3), "dcgan") == (3, (4, 4))
+    assert halvings((64, 32, 3), "dcgan") == (3, (8, 4))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("player", [0, 1])
+def test_both_players_use_the_labels(name, player):
+    network = NETWORKS[name]((8, 8, 1), True, 8, 3)[player]
+    inputs = jax.random.normal(KEY, ((4, 6), (4, 8, 8, 1))[player])
+    run = jax.jit(network.init_with_output)
+    zeros, variables = run(KEY, inputs, jnp.zeros(4, int))
+    apply = jax.jit(lambda labels: network.apply(variables, inputs, labels))
+    if name == "r3gan":  # Its blocks start at zero, and its images with them.
+        assert np.isfinite(zeros).all()
+    np.testing.assert_allclose(apply(jnp.zeros(4, int)), zeros, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(apply(jnp.array([0, 0, 2, 0]))[2], zeros[2], rtol=1e-3)
+    np.testing.assert_allclose(apply(jnp.array([0, 0, 2, 0]))[0], zeros[0], rtol=1e-4, atol=1e-5)
+
+
+class Head(nn.Module):
+    @nn.compact
+    def __call__(self, features, labels):
+        return judgement(features, labels, 3)
+
+
+class Stem(nn.Module):
+    @nn.compact
+    def __call__(self, latents, labels):
+        return joined(latents, labels, 3)
+
+
+def test_classes_are_judged_by_projection_and_drawn_from_an_embedding():
+    features, labels = jax.random.normal(KEY, (2, 5)), jnp.array([[0, 2], [1, 1]])
+    _, variables = Head().init_with_output(KEY, features, labels)
+    dense, embedding = variables["params"]["Dense_0"], variables["params"]["Embed_0"]["embedding"]
+    linear = features @ dense["kernel"][:, 0] + dense["bias"]
+    single = Head().apply(variables, features, labels[:, 0])
+    expected = linear + (embedding[labels[:, 0]] * features).sum(1)
+    np.testing.assert_allclose(single, expected, rtol=1e-5)
+    packed = Head().apply(variables, features, labels)
+    expected = linear + (embedding[labels].sum(1) * features).sum(1)
+    np.testing.assert_allclose(packed, expected, rtol=1e-5)
+    out, variables = Stem().init_with_output(KEY, features, labels[:, 0])
+    embedding = variables["params"]["Embed_0"]["embedding"]
+    np.testing.assert_array_equal(out[:, :5], features)
+    np.testing.assert_array_equal(out[:, 5:], embedding[labels[:, 0]])
+
+
+def test_spectral_norms_become_one():
+    """After some power iterations no layer's matrix stretches anything by more than one."""
+    _, discriminator = resnet((8, 8, 1), width=16)
+    x = jax.random.normal(KEY, (2, 8, 8, 1))
+    variables = jax.jit(discriminator.init)(KEY, x)
+    assert set(variables) == {"params", "batch_stats"}
+    run = jax.jit(lambda v: discriminator.apply(v, x, train=True, mutable=["batch_stats"])[1])
+    for _ in range(100):
+        variables = {**variables, **run(variables)}
+    sigmas, kernels = (
+        {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.flatten_with_path(tree)[0]}
+        for tree in (variables["batch_stats"], variables["params"])
+    )
+    largest = sorted(
+        float(np.linalg.norm(leaf.reshape(-1, leaf.shape[-1]), 2))
+        for path, leaf in kernels.items()
+        if "kernel" in path
+    )
+    kept = sorted(float(leaf) for path, leaf in sigmas.items() if "sigma" in path)
+    assert len(kept) == 11
+    np.testing.assert_allclose(kept, largest, rtol=0.02)
+
+
+def test_r3gan_starts_as_fixup_wants_it():
+    block = Block(blocks=16)
+    x = jax.random.normal(KEY, (2, 4, 4, 32))
+    out, variables = block.init_with_output(KEY, x)
+    np.testing.assert_array_equal(out, x)
+    params = variables["params"]
+    gain = math.sqrt(2 / 1.04) * 16**-0.25
+    assert params["Conv_1"]["kernel"].shape == (3, 3, 16, 64)
+    np.testing.assert_allclose(params["Conv_0"]["kernel"].std(), gain / math.sqrt(32), rtol=0.05)
+    np.testing.assert_allclose(params["Conv_1"]["kernel"].std(), gain / math.sqrt(144), rtol=0.05)
+    assert set(params["Conv_2"]) == {"kernel"}
+    state = shapes_of(*r3gan((8, 8, 1), width=8))
+    assert state.generator.stats == state.discriminator.stats == {}
+
+
+def test_r3gan_resamples_with_one_two_one():
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 1, 1, 0].set(1.0)
+    expected = np.zeros((8, 8))
+    expected[1:4, 1:4] = np.outer([0.5, 1, 0.5], [0.5, 1, 0.5])
+    np.testing.assert_allclose(doubled(x)[0, :, :, 0], expected)
+    ones = jnp.ones((1, 8, 8, 1))
+    np.testing.assert_allclose(halved(ones)[0, 1:, 1:, 0], 1.0)
+    impulse = jnp.zeros((1, 8, 8, 1)).at[0, 4, 4, 0].set(1.0)
+    np.testing.assert_allclose(halved(impulse)[0, 2, 2, 0], 0.25)

@@ -1,0 +1,93 @@
+"""The averaged generator draws with statistics of its own."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.errors import UsageError
+from jaxgan.gan import gan
+from jaxgan.networks.mlp import Discriminator
+from jaxgan.sampling import apply, classes, generated, with_own_statistics
+
+KEY = jax.random.key(5)
+
+
+class Normed(nn.Module):
+    """The images are the normalised features themselves."""
+
+    @nn.compact
+    def __call__(self, latents, train=False):
+        x = nn.Dense(6)(latents)
+        x = nn.BatchNorm(
+            use_running_average=not train, momentum=0.99, use_scale=False, use_bias=False
+        )(x)
+        return x.reshape(-1, 2, 3, 1)
+
+
+@pytest.fixture
+def model():
+    return gan(Normed(), Discriminator((4,)), latent_size=4, ema_decay=0.9)
+
+
+def moved(state, factor):
+    return state._replace(ema=jax.tree.map(lambda x: factor * x + 1, state.ema))
+
+
+def test_averaged_weights_have_statistics_of_their_own(model):
+    """Whatever the weights, what they draw has mean zero and variance one: no fog."""
+    state = moved(jax.jit(model.init)(KEY), 5.0)
+    images = np.asarray(model.sample(KEY, state, 4000))
+    np.testing.assert_allclose(images.mean(0), 0, atol=0.15)
+    np.testing.assert_allclose(images.std(0), 1, atol=0.1)
+    raw = {"params": state.ema, **state.generator.stats}
+    fog = np.asarray(generated(Normed(), raw, 4, KEY, 4000))
+    assert fog.std(0).min() > 2
+
+
+def test_the_trained_generators_statistics_do_not_matter(model):
+    state = moved(jax.jit(model.init)(KEY), 2.0)
+    other = jax.tree.map(lambda x: x + 7, state.generator.stats)
+    same = state._replace(generator=state.generator._replace(stats=other))
+    np.testing.assert_array_equal(model.sample(KEY, state, 5), model.sample(KEY, same, 5))
+
+
+def test_statistics_are_means_over_all_batches():
+    module = Normed()
+    variables = module.init(KEY, jnp.zeros((1, 4)))
+    params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
+    found = with_own_statistics(module, params, stats, 4, KEY)["batch_stats"]["BatchNorm_0"]
+    kernel, bias = (np.asarray(params["Dense_0"][name], np.float64) for name in ("kernel", "bias"))
+    # 1,024 latents of variance one: the features' mean and variance, to a few standard errors.
+    spread = np.sqrt((kernel**2).sum(0))
+    assert (np.abs(found["mean"] - bias) < 4 * spread / np.sqrt(1024)).all()
+    assert (np.abs(found["var"] / spread**2 - 1) < 4 * np.sqrt(2 / 1024)).all()
+
+
+def test_a_generator_without_statistics_is_as_it_is(model):
+    params = {"w": jnp.ones(3)}
+    assert with_own_statistics(None, params, {}, 4, KEY) == {"params": params}
+
+
+def test_labels_go_round():
+    np.testing.assert_array_equal(classes(7, 3), [0, 1, 2, 0, 1, 2, 0])
+
+
+def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float32():
+    module = Normed()
+    variables = module.init(KEY, jnp.zeros((1, 4)))
+    latents = jax.random.normal(KEY, (8, 4))
+    run = lambda dtype: apply(
+        module, variables, latents, None, dtype, train=True, mutable=["batch_stats"]
+    )
+    (images, stats), (exact, _) = run(jnp.bfloat16), run(None)
+    assert {leaf.dtype for leaf in jax.tree.leaves((images, stats))} == {jnp.dtype("float32")}
+    assert not np.array_equal(images, exact)
+    np.testing.assert_allclose(images, exact, atol=0.1)
+    assert np.array_equal(images, images.astype(jnp.bfloat16).astype(jnp.float32))
+
+
+def test_unknown_labels_are_refused():
+    with pytest.raises(UsageError, match="not conditional"):
+        generated(Normed(), {}, 4, KEY, 3, labels=1)
