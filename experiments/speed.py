@@ -35,6 +35,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +46,22 @@ from jaxgan import train
 from jaxgan.config import Config
 from jaxgan.data import Images, load
 from jaxgan.loops import Layout, keys, laid_out
+from jaxgan.networks import conv
 
 MATRIX = 2048
 EXAMPLES = 60_000
+SHAPES = {"resnet": (32, 32, 3), "r3gan": (32, 32, 3)}
+LOSSES = {"resnet": "hinge", "r3gan": "relativistic"}
 
 
 def main(
+    network: str = "mlp",
     batch_size: int = 64,
     images_a_round: int = 12_800,
     rounds: int = 9,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    native: bool = False,
+    penalties: bool = False,
     loop: bool = False,
     loop_steps: int = 4_000,
     seeds: tuple[int, ...] = (),
@@ -61,34 +70,57 @@ def main(
     """Prints one line of JSON and returns what it says.
 
     images_a_round: how many images each measurement trains on. rounds: how often each is repeated.
+    native: beside XLA's own convolutions, in the same scan, and not PyTorch.
+    penalties: the cost of r1 and r2, and not PyTorch.
     loop: measure the train command's loop, over `loop_steps` steps, and not PyTorch.
     seeds, devices: measure so many seeds beside one another, one batch on so many devices.
     """
-    config = Config(dataset="digits", batch_size=batch_size)
+    jax.config.update("jax_enable_compilation_cache", False)  # To see what compiling takes.
+    config = Config(
+        dataset="digits",
+        network=network,
+        loss=LOSSES.get(network, "non_saturating"),
+        **({"r1": 1.0, "r2": 1.0} if network == "r3gan" else {}),
+        batch_size=batch_size,
+        precision=precision,
+    )
+    steps = images_a_round // batch_size
     if loop:
         line = loop_line(config, loop_steps, rounds)
     elif seeds:
-        line = seeds_line(config, seeds, images_a_round // batch_size, rounds)
+        line = seeds_line(config, seeds, steps, rounds)
     elif devices:
-        line = devices_line(config, devices, images_a_round // batch_size, rounds)
+        line = devices_line(config, devices, steps, rounds)
+    elif native:
+        line = native_line(config, steps, rounds)
+    elif penalties:
+        line = penalties_line(config, steps, rounds)
     else:
-        line = step_line(config, images_a_round // batch_size, rounds)
+        line = step_line(config, steps, rounds)
     line |= {"rounds": rounds, "machine": machine()}
     print(json.dumps(line), flush=True)
     return line
 
 
 def step_line(config: Config, steps: int, rounds: int) -> dict:
-    """Returns images per second of each loop, their ratios, and the share of the matrix rate."""
-    loops = {"jaxgan": scanned_loop(config, noise(), steps)}
+    """Returns images per second of each loop and their ratios and, of the mlp, what share of the
+    machine's matrix-product rate it reaches.
+    """
+    data = noise(config.network)
+    seconds, ours = compiled_in(lambda: scanned_loop(config, data, steps))
+    loops = {"jaxgan": ours}
     with contextlib.suppress(ImportError):
-        loops |= torch_loops(config.batch_size, steps)
+        import pytorch
+
+        size = config.batch_size, steps, config.precision
+        loops |= pytorch.loops(config.network, data.shape, *size)
     products, work = matrix_products()
-    seconds = measured({**loops, "matrix products": products}, rounds)
+    took = measured({**loops, "matrix products": products}, rounds)
     images = steps * config.batch_size
-    rates = {name: [images / s for s in seconds[name]] for name in loops}
+    rates = {name: [images / s for s in took[name]] for name in loops}
     line = {
-        "what": f"mlp, batch {config.batch_size}, float32",
+        "what": described(config, data),
+        "compile_seconds": seconds,
         "images_per_second": medians(rates),
     }
     others = [name for name in loops if name != "jaxgan"]
@@ -96,14 +128,50 @@ def step_line(config: Config, steps: int, rounds: int) -> dict:
         best = max(others, key=lambda name: statistics.median(rates[name]))
         line["best_pytorch"] = best
         line["ratio_to_best_pytorch"] = paired(rates["jaxgan"], rates[best])
+    if config.network != "mlp":
+        return line
     operations = operations_per_image()
     gflops = [rate * operations / 1e9 for rate in rates["jaxgan"]]
-    matrix_gflops = [work / s / 1e9 for s in seconds["matrix products"]]
+    matrix_gflops = [work / s / 1e9 for s in took["matrix products"]]
     return line | {
         "operations_per_image": operations,
         "gflops": round(statistics.median(gflops), 1),
         "matrix_product_gflops": round(statistics.median(matrix_gflops), 1),
         "share_of_matrix_product_rate": paired(gflops, matrix_gflops),
+    }
+
+
+def native_line(config: Config, steps: int, rounds: int) -> dict:
+    """Returns how much faster the matrix products are than XLA's own convolutions, in a scan."""
+    data = noise(config.network)
+    ours = scanned_loop(config, data, steps)
+    ours()
+    with contextlib.ExitStack() as patched:
+        for name in ("conv", "conv_transpose", "kernel_gradient"):
+            native = getattr(conv, f"native_{name}")
+            patched.enter_context(mock.patch.object(conv, f"{name}_by_products", native))
+        theirs = scanned_loop(config, data, steps)
+        theirs()
+    seconds = measured({"products": ours, "native": theirs}, rounds)
+    rates = {name: [steps * config.batch_size / s for s in took] for name, took in seconds.items()}
+    return {
+        "what": f"matrix products over XLA's convolutions in a scan, {described(config, data)}",
+        "images_per_second": {name: round(statistics.median(r), 1) for name, r in rates.items()},
+        "ratio": paired(rates["products"], rates["native"]),
+    }
+
+
+def penalties_line(config: Config, steps: int, rounds: int) -> dict:
+    """Returns the time of a step with r1 and r2 over that of one without."""
+    data = noise(config.network)
+    loops = {
+        name: scanned_loop(dataclasses.replace(config, r1=gamma, r2=gamma), data, steps)
+        for name, gamma in (("none", 0.0), ("r1 and r2", 1.0))
+    }
+    seconds = measured(loops, rounds)
+    return {
+        "what": f"cost of r1 and r2, {described(config, data)}",
+        "time_over_none": paired(seconds["r1 and r2"], seconds["none"]),
     }
 
 
@@ -119,7 +187,8 @@ def loop_line(config: Config, steps: int, rounds: int) -> dict:
         (seconds,) = measured({"bare": bare}, 1)["bare"]
         rates["bare step"].append(steps * config.batch_size / seconds)
     return {
-        "what": f"loop with its defaults over the bare step, mlp, batch {config.batch_size}",
+        "what": "loop with its defaults over the bare step, "
+        f"{config.network}, batch {config.batch_size}",
         "steps": steps,
         "images_per_second": medians(rates),
         "ratio": paired(rates["train command"], rates["bare step"]),
@@ -128,14 +197,14 @@ def loop_line(config: Config, steps: int, rounds: int) -> dict:
 
 def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int) -> dict:
     """Returns the steps of all seeds together per second, and their time over that of the first."""
-    data = noise()
+    data = noise(config.network)
     loops = {
         str(count): scanned_loop(config, data, steps, laid_out(count, 1, config.batch_size))
         for count in counts
     }
     seconds = measured(loops, rounds)
     return {
-        "what": f"several seeds, mlp, batch {config.batch_size}, float32",
+        "what": f"several seeds, {described(config, data)}",
         "seed_steps_per_second": medians(
             {name: [int(name) * steps / s for s in seconds[name]] for name in loops}
         ),
@@ -147,7 +216,7 @@ def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int)
 
 def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int) -> dict:
     """Returns images per second where so many devices share each batch."""
-    data = noise()
+    data = noise(config.network)
     loops = {
         str(count): scanned_loop(config, data, steps, laid_out(1, count, config.batch_size))
         for count in counts
@@ -155,7 +224,7 @@ def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: in
     seconds = measured(loops, rounds)
     rates = {name: [steps * config.batch_size / s for s in seconds[name]] for name in loops}
     return {
-        "what": f"one batch over several devices, mlp, batch {config.batch_size}, float32",
+        "what": f"one batch over several devices, {described(config, data)}",
         "images_per_second": medians(rates),
         f"ratio_to_{counts[0]}": {
             name: paired(rates[name], rates[str(counts[0])]) for name in loops
@@ -186,60 +255,21 @@ def scanned_loop(
     return go
 
 
-def torch_loops(batch_size: int, steps: int) -> dict[str, Callable[[], None]]:
-    """Returns PyTorch's eager and compiled loops. Raises ImportError where torch is missing."""
-    import torch
-    from torch import nn
+def compiled_in(build: Callable[[], Callable]) -> tuple[float, Callable]:
+    """Returns how many seconds the first call of what is built took more than the second."""
+    go = build()
+    took = []
+    for _ in range(2):
+        began = time.perf_counter()
+        go()
+        took.append(time.perf_counter() - began)
+    return round(took[0] - took[1], 1), go
 
-    torch.set_num_threads(os.cpu_count())
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    cross_entropy = nn.functional.binary_cross_entropy_with_logits
 
-    def exercise(compiled: bool) -> Callable[[], None]:
-        g = nn.Sequential(
-            *(nn.Linear(100, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU()),
-            *(nn.Linear(512, 784), nn.Tanh()),
-        ).to(device)
-        d = nn.Sequential(
-            *(nn.Linear(784, 512), nn.LeakyReLU(0.2), nn.Linear(512, 256), nn.LeakyReLU(0.2)),
-            nn.Linear(256, 1),
-        ).to(device)
-        g_adam, d_adam = (
-            torch.optim.Adam(player.parameters(), 2e-4, (0.5, 0.999), fused=True)
-            for player in (g, d)
-        )
-        images = torch.rand(EXAMPLES, 784, device=device) * 2 - 1
-        ones = torch.ones(batch_size, 1, device=device)
-        zeros = torch.zeros(batch_size, 1, device=device)
-
-        def d_loss(real, fake):
-            return cross_entropy(d(real), ones) + cross_entropy(d(fake), zeros)
-
-        def g_loss(fake):
-            return cross_entropy(d(fake), ones)
-
-        forward = g
-        if compiled:
-            forward, d_loss, g_loss = map(torch.compile, (g, d_loss, g_loss))
-
-        def go():
-            order = torch.randint(EXAMPLES, (steps, batch_size), device=device)
-            for indices in order:
-                fake = forward(torch.randn(batch_size, 100, device=device))
-                d_adam.zero_grad()
-                d_loss(images[indices], fake.detach()).backward()
-                d_adam.step()
-                g_adam.zero_grad()
-                d.requires_grad_(False)
-                g_loss(fake).backward()
-                d.requires_grad_(True)
-                g_adam.step()
-            if device == "cuda":
-                torch.cuda.synchronize()
-
-        return go
-
-    return {"pytorch eager": exercise(False), "pytorch compiled": exercise(True)}
+def described(config: Config, data: Images) -> str:
+    """Returns what is measured, in a few words."""
+    size = "x".join(map(str, data.shape))
+    return f"{config.network} {size}, batch {config.batch_size}, {config.precision}"
 
 
 def matrix_products() -> tuple[Callable[[], None], float]:
@@ -296,9 +326,13 @@ def paired(ours: list[float], theirs: list[float]) -> dict[str, float]:
     }
 
 
-def noise() -> Images:
-    """Returns as many random images as MNIST has: the speed does not depend on what they show."""
-    bits = jax.random.bits(jax.random.key(1), (EXAMPLES, 28, 28, 1), jnp.uint8)
+def noise(network: str) -> Images:
+    """Returns random images of the size that a network is measured on.
+
+    As many as MNIST has; the speed does not depend on what they show.
+    """
+    shape = SHAPES.get(network, (28, 28, 1))
+    bits = jax.random.bits(jax.random.key(1), (EXAMPLES, *shape), jnp.uint8)
     return Images(bits, "noise", "noise")
 
 

@@ -9,6 +9,7 @@ from jaxgan import data
 from jaxgan.data import cache, tfds
 from jaxgan.data.arrays import Images, epoch_indices, permuted
 from jaxgan.data.mixtures import grid, ring
+from jaxgan.data.stacked import stacked
 from jaxgan.errors import RunError, UsageError
 
 KEY = jax.random.key(3)
@@ -163,3 +164,83 @@ def test_damaged_cache_is_noticed(tmp_path, name, damage):
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(RunError, match="damaged"):
         cache.load(place)
+
+
+def test_labels_come_with_their_images():
+    images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
+    dataset = data.own(images, np.arange(50) % 7)
+    batch, labels = dataset.batch(KEY, 2, 20)
+    pixels = np.round((np.asarray(batch).ravel() + 1) * 127.5).astype(int)
+    np.testing.assert_array_equal(labels, pixels % 7)
+    assert dataset.num_classes == 7
+    assert data.own(images).batch(KEY, 2, 20).labels is None
+    assert data.own(images).num_classes is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [([0, 1], "3 whole numbers"), ([0, 1, -1], "from 0 on"), ([0.0, 1.0, 2.0], "whole numbers")],
+)
+def test_labels_that_do_not_fit_are_refused(labels, words):
+    with pytest.raises(UsageError, match=words):
+        data.own(np.zeros((3, 2, 2), np.uint8), np.array(labels))
+
+
+def test_images_are_enlarged_by_a_black_border():
+    plain, _ = data.load("digits")
+    large, _ = data.load("digits", image_size=32)
+    assert large.shape == (32, 32, 1)
+    np.testing.assert_array_equal(large.images[:, 2:30, 2:30], plain.images)
+    assert int(large.images.sum()) == int(plain.images.sum())
+    with pytest.raises(UsageError, match="--image-size 20 is smaller"):
+        data.load("digits", image_size=20)
+    with pytest.raises(UsageError, match="--image-size is for images"):
+        data.load("ring", image_size=32)
+
+
+@pytest.fixture
+def few():
+    rng = np.random.default_rng(0)
+    return data.own(rng.integers(0, 256, (30, 4, 4, 1), np.uint8), np.arange(30) % 10)
+
+
+@pytest.mark.parametrize("count", [None, 100])
+def test_stacked_images_are_triples_and_their_label_is_the_number(few, count):
+    dataset = stacked(few, count)
+    assert dataset.shape == (4, 4, 3)
+    images, labels = dataset.batch(KEY, 0, 64)
+    assert images.shape == (64, 4, 4, 3)
+    known = {np.asarray(image).tobytes(): i % 10 for i, image in enumerate(few.images)}
+    pixels = np.round((np.asarray(images) + 1) * 127.5).astype(np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        digits = [known[image[..., k : k + 1].tobytes()] for k in range(3)]
+        assert digits == [int(label) // 100, int(label) // 10 % 10, int(label) % 10]
+    assert not np.array_equal(images, dataset.batch(KEY, 1, 64).images)
+
+
+def test_fresh_triples_cover_all_classes_and_depend_on_the_key(few):
+    dataset = stacked(few)
+    labels = np.concatenate([dataset.batch(KEY, t, 500).labels for t in range(20)])
+    assert len(np.unique(labels)) == 1000
+    other = dataset.batch(jax.random.key(9), 0, 500).labels
+    assert not np.array_equal(labels[:500], other)
+
+
+def test_a_fixed_set_of_triples_is_the_same_for_every_run_and_is_visited_whole(few):
+    dataset, again = stacked(few, 100), stacked(few, 100)
+    np.testing.assert_array_equal(dataset.triples, again.triples)
+    assert dataset.fingerprint == again.fingerprint != stacked(few, 101).fingerprint
+    labels = np.concatenate([dataset.batch(KEY, t, 20).labels for t in range(5)])
+    expected = few.labels[dataset.triples] @ np.array([100, 10, 1])
+    np.testing.assert_array_equal(np.sort(labels), np.sort(expected))
+    with pytest.raises(UsageError, match="only 100"):
+        dataset.batch(KEY, 0, 101)
+
+
+def test_stacked_mnist(mnist_dir):
+    dataset, _ = data.load("stacked_mnist", mnist_dir, image_size=32, stacked_images=128_000)
+    assert dataset.shape == (32, 32, 3)
+    assert dataset.describe() == "128,000 triples of 60,000 images 32x32x1 of 10 classes"
+    assert dataset.num_classes == 1000
+    with pytest.raises(UsageError, match="stacked_mnist"):
+        data.load("digits", stacked_images=10)

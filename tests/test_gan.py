@@ -8,7 +8,7 @@ import pytest
 
 from jaxgan import gan as core
 from jaxgan.gan import gan, leaves, non_finite
-from jaxgan.losses import LOSSES
+from jaxgan.losses import LOSSES, PENALTIES
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
 from jaxgan.optimizers import adam
 
@@ -232,7 +232,7 @@ class NormedDiscriminator(nn.Module):
         return nn.Dense(1)(x)[:, 0]
 
 
-def test_statistics_follow_the_batches_and_serve_the_samples(drawn):
+def test_statistics_follow_the_batches(drawn):
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, ema_decay=0)
     state = model.init(KEY)
     real = jax.random.uniform(jax.random.key(1), (8, *SHAPE)) + 3
@@ -243,12 +243,87 @@ def test_statistics_follow_the_batches_and_serve_the_samples(drawn):
     g_stats = new.generator.stats["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(g_stats["mean"], 0.5 * hidden.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(g_stats["var"], 0.5 + 0.5 * hidden.var(0), rtol=1e-4)
-    # Half of them are real; the generated ones have mean zero, for the generator ends in a norm.
+    # Each kind in a pass of its own; generated images end in a norm: mean zero and variance one.
     d_stats = new.discriminator.stats["batch_stats"]["BatchNorm_0"]
-    expected = 0.5 * 0.5 * np.asarray(real, np.float64).reshape(8, -1).mean(0)
+    pixels = np.asarray(real, np.float64).reshape(8, -1)
+    expected = 0.5 * 0.5 * pixels.mean(0)
     np.testing.assert_allclose(d_stats["mean"], expected, rtol=1e-4, atol=1e-5)
-    frozen = new._replace(generator=new.generator._replace(stats=state.generator.stats))
-    assert not np.allclose(model.sample(KEY, new, 3), model.sample(KEY, frozen, 3))
+    expected = 0.5 + 0.5 * (pixels.var(0) + 1) / 2
+    np.testing.assert_allclose(d_stats["var"], expected, rtol=1e-3)
+
+
+def test_packs_are_joined_along_their_channels():
+    images = jnp.arange(6).reshape(6, 1, 1, 1)
+    packs = np.asarray(core.packed(images, 2))[:, 0, 0]
+    np.testing.assert_array_equal(packs, [[0, 3], [1, 4], [2, 5]])
+    np.testing.assert_array_equal(core.packed_labels(jnp.arange(6), 2), packs)
+    assert core.packed(images, 1) is images
+    # As in PacGAN the first layer alone grows, and there is one logit for each pack.
+    state = tiny_gan(pack=3).init(KEY)
+    assert state.discriminator.params["Dense_0"]["kernel"].shape == (18, 7)
+    seen = []
+    loss = LOSSES["non_saturating"]()
+
+    def watched(*args):
+        value, logits = loss.discriminator(*args)
+        seen.append(logits)
+        return value, logits
+
+    model = tiny_gan(pack=3, loss=loss._replace(discriminator=watched))
+    jax.eval_shape(model.step, KEY, state, jnp.zeros((6, *SHAPE)))
+    assert [logits.shape for logits in seen[0]] == [(2,), (2,)]
+
+
+def test_generated_images_take_the_labels_of_the_real_ones():
+    seen = {}
+
+    class Spy(nn.Module):
+        name_of: str = ""
+
+        @nn.compact
+        def __call__(self, inputs, labels, train=False):
+            if train:
+                jax.debug.callback(
+                    lambda x: seen.setdefault(self.name_of, []).append(np.asarray(x)), labels
+                )
+            flat = inputs.reshape(len(inputs), -1)
+            if self.name_of == "g":
+                return nn.Dense(6)(flat).reshape(-1, *SHAPE)
+            return nn.Dense(1)(flat)[:, 0]
+
+    model = gan(Spy("g"), Spy("d"), latent_size=4, num_classes=5)
+    labels = jnp.array([4, 0, 3, 3])
+    state = model.init(KEY)
+    jax.jit(model.step)(KEY, state, (jnp.zeros((4, *SHAPE)), labels))
+    jax.effects_barrier()
+    assert {*seen} == {"g", "d"}
+    for each in (*seen["g"], *seen["d"]):
+        np.testing.assert_array_equal(each, labels)
+    images = model.sample(KEY, state, 7)
+    assert images.shape == (7, *SHAPE)
+
+
+def test_the_discriminator_sees_augmented_images_and_penalties_the_images_themselves():
+    """A critic of the mean of what it is shown, brightened threefold: a slope of 3 / 6 a pixel."""
+
+    class Mean(nn.Module):
+        @nn.compact
+        def __call__(self, images, train=False):
+            self.param("unused", nn.initializers.zeros, ())
+            return images.mean(axis=(1, 2, 3))
+
+    loss = LOSSES["wasserstein"]()
+    augment = lambda key, images: 3 * images + 1
+    real = jax.random.uniform(KEY, (4, *SHAPE))
+    results = {}
+    for name, built in (("plain", loss), ("r1", PENALTIES["r1"](loss, 2.0))):
+        generator = Generator(SHAPE, features=(5,))
+        model = gan(generator, Mean(), loss=built, latent_size=4, augment=augment)
+        _, results[name] = model.step(KEY, model.init(KEY), real)
+    penalty = results["r1"].d_loss - results["plain"].d_loss
+    np.testing.assert_allclose(penalty, 6 * (3 / 6) ** 2, rtol=1e-4)
+    shown = 1 / (1 + np.exp(-(3 * np.asarray(real).mean((1, 2, 3)) + 1)))
+    np.testing.assert_allclose(results["plain"].d_real, shown.mean(), rtol=1e-5)
 
 
 def test_non_finite_leaves_are_named():

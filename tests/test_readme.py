@@ -51,7 +51,14 @@ def test_generator_example(blocks, tmp_path, monkeypatch):
     assert np.isfinite(names["images"]).all()
 
 
+def test_composition_example(blocks):
+    names: dict = {}
+    exec(blocks[3], names)
+    assert names["threes"].shape == (5, 32, 32, 3)
+    assert np.isfinite(names["metrics"]).all()
+
+
 def test_flags_exist():
     known = {"--" + name.replace("_", "-") for name in Config.__dataclass_fields__} | {"--help"}
     text = re.sub(r"^#SBATCH.*$", "", README, flags=re.MULTILINE)
-    assert set(re.findall(r"--[a-z][a-z-]+", text)) <= known
+    assert set(re.findall(r"--[a-z][a-z0-9-]+(?<!-)", text)) <= known

@@ -1,12 +1,16 @@
-"""TFDS's own machinery, checksums on, over a tiny MNIST served from this machine."""
+"""TFDS's own machinery, checksums on, over tiny data sets served from this machine."""
 
+import contextlib
 import gzip
 import hashlib
 import http.server
+import io
 import shutil
 import socket
 import sys
+import tarfile
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ from jaxgan.data import cache, tfds
 from jaxgan.errors import RunError
 
 COUNTS = {"train": 23, "test": 9}
+RELATIVES = ("mnist", "fashion_mnist", "kmnist")
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -36,14 +41,9 @@ def tiny():
     }
 
 
-@pytest.fixture
-def site(tiny, monkeypatch):
-    """A web site with the archives; the builders take it for their own, with these checksums."""
-    files = {
-        name: idx(array)
-        for split, names in tfds.FILES.items()
-        for name, array in zip(names, tiny[split], strict=True)
-    }
+@contextlib.contextmanager
+def served(files: dict[str, bytes]):
+    """Gives the address of a web site with these files, and TFDS's record of their checksums."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -67,15 +67,27 @@ def site(tiny, monkeypatch):
         url + name: UrlInfo(len(body), hashlib.sha256(body).hexdigest(), name)
         for name, body in files.items()
     }
-    for name in tfds.BUILDERS:
-        monkeypatch.setattr(tfds.tensorflow_free(name), "URL", url)
-        monkeypatch.setattr(tfds.tensorflow_free(name), "url_infos", infos)
-    yield files
+    yield url, infos
     server.shutdown()
     server.server_close()
 
 
-@pytest.mark.parametrize("name", tfds.BUILDERS)
+@pytest.fixture
+def site(tiny, monkeypatch):
+    """A web site with the archives; the builders take it for their own, with these checksums."""
+    files = {
+        name: idx(array)
+        for split, names in tfds.FILES.items()
+        for name, array in zip(names, tiny[split], strict=True)
+    }
+    with served(files) as (url, infos):
+        for name in RELATIVES:
+            monkeypatch.setattr(tfds.tensorflow_free(name), "URL", url)
+            monkeypatch.setattr(tfds.tensorflow_free(name), "url_infos", infos)
+        yield files
+
+
+@pytest.mark.parametrize("name", RELATIVES)
 def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
     for split, count in COUNTS.items():
         images, labels, fingerprint = tfds.arrays(name, tmp_path, split)
@@ -89,12 +101,62 @@ def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
     assert (tmp_path / name / "3.0.1" / "dataset_info.json").exists()
 
 
-@pytest.mark.parametrize("name", tfds.BUILDERS)
+@pytest.mark.parametrize("name", RELATIVES)
 def test_tfds_knows_the_checksum_of_every_download(name):
     builder = tfds.tensorflow_free(name)
     assert (builder.name, str(builder.VERSION)) == (name, "3.0.1")
     for file in (*tfds.FILES["train"], *tfds.FILES["test"]):
         assert builder.url_infos[builder.URL + file].checksum
+
+
+CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+
+
+@pytest.fixture
+def cifar(monkeypatch):
+    """A web site with CIFAR-10's archive, of five times four images and three; what is in it."""
+    rng = np.random.default_rng(1)
+    builder = tfds.tensorflow_free("cifar10")
+    known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
+    archive, examples = io.BytesIO(), {"train": [], "test": []}
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+
+        def add(name: str, content: bytes):
+            entry = tarfile.TarInfo(known.prefix + name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+        add(known.label_files[0], ("\n".join(CLASSES) + "\n\n").encode())
+        for split, files, count in (("train", known.train_files, 4), ("test", known.test_files, 3)):
+            for file in files:
+                images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+                labels = rng.integers(0, 10, count, dtype=np.uint8)
+                examples[split] += list(zip(images, labels.tolist(), strict=True))
+                by_channel = images.transpose(0, 3, 1, 2).reshape(count, -1)
+                add(file, np.concatenate([labels[:, None], by_channel], axis=1).tobytes())
+    with served({"cifar-10-binary.tar.gz": archive.getvalue()}) as (url, infos):
+        moved = known._replace(url=url + "cifar-10-binary.tar.gz")
+        monkeypatch.setattr(builder, "_cifar_info", moved)
+        monkeypatch.setattr(builder, "url_infos", infos)
+        yield examples
+
+
+def test_cifar10_is_prepared_and_read_without_tensorflow(cifar, tmp_path):
+    for split, examples in cifar.items():
+        images, labels, _ = tfds.arrays("cifar10", tmp_path, split)
+        assert images.shape == (len(examples), 32, 32, 3)
+        given = {(image.tobytes(), label) for image, label in examples}
+        assert {(x.tobytes(), int(y)) for x, y in zip(images, labels, strict=True)} == given
+    assert "tensorflow" not in sys.modules
+    (names,) = tmp_path.glob("cifar10/3.0.2/label.labels.txt")
+    assert names.read_text().split() == CLASSES
+
+
+def test_tfds_knows_the_checksum_of_cifar10():
+    builder = tfds.tensorflow_free("cifar10")
+    known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
+    assert (builder.name, str(builder.VERSION)) == ("cifar10", "3.0.2")
+    assert builder.url_infos[known.url].checksum
 
 
 def test_arrays_are_decoded_once(site, tmp_path, monkeypatch):

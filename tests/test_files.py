@@ -1,0 +1,91 @@
+"""Images of the user's own."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import data
+from jaxgan.errors import UsageError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
+
+
+@pytest.mark.parametrize("images", [IMAGES, IMAGES[..., :1], IMAGES[..., 0]])
+def test_an_array_is_a_data_set(tmp_path, images):
+    np.save(tmp_path / "mine.npy", images)
+    dataset, remark = data.load(data_file=tmp_path / "mine.npy")
+    assert (dataset.name, remark) == ("mine", "")
+    assert dataset.num_classes is None
+    np.testing.assert_array_equal(dataset.images, images.reshape(6, 8, 10, -1))
+    changed = images.copy()
+    changed[0] += 1
+    assert data.own(changed).fingerprint != dataset.fingerprint == data.own(images).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (IMAGES.astype(np.float32), "holds float32 and must hold uint8"),
+        (IMAGES[0, :, :, 0], r"shape \(8, 10\)"),
+        (IMAGES[..., :2], "c 1 or 3"),
+        (IMAGES[:0], r"shape \(0, 8, 10, 3\)"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(tmp_path, array, words):
+    np.save(tmp_path / "bad.npy", array)
+    with pytest.raises(UsageError, match=words):
+        data.load(data_file=tmp_path / "bad.npy")
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "text.npy").write_text("no array")
+    np.savez(tmp_path / "many.npz", a=IMAGES)
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    for name, words in {
+        "text.npy": "no .npy file",
+        "many.npz": "of one array",
+        "objects.npy": "no .npy file, or damaged",
+        "missing.npy": "no such file",
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            data.load(data_file=tmp_path / name)
+    with pytest.raises(UsageError, match="do not go together"):
+        data.load("digits", data_file=tmp_path / "text.npy")
+
+
+def test_a_folder_of_pictures(tmp_path):
+    for i, image in enumerate(IMAGES):
+        Image.fromarray(image).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    dataset, _ = data.load(data_file=tmp_path)
+    np.testing.assert_array_equal(dataset.images, IMAGES)
+    assert dataset.num_classes is None
+
+
+def test_folders_are_classes(tmp_path):
+    for i, image in enumerate(IMAGES):
+        folder = tmp_path / ("cats", "dogs")[i % 2]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image[..., 0]).save(folder / f"{i}.PNG")
+    dataset, _ = data.load(data_file=tmp_path)
+    np.testing.assert_array_equal(dataset.labels, [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(dataset.images[:3, ..., 0], IMAGES[::2, ..., 0])
+    assert (dataset.shape, dataset.num_classes) == ((8, 10, 1), 2)
+    Image.fromarray(IMAGES[0, ..., 0]).save(tmp_path / "loose.png")
+    with pytest.raises(UsageError, match="in folders and beside them"):
+        data.load(data_file=tmp_path)
+
+
+def test_pictures_that_cannot_be_a_set_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="holds no pictures"):
+        data.load(data_file=tmp_path)
+    Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
+    Image.fromarray(IMAGES[1, :5]).save(tmp_path / "b.png")
+    with pytest.raises(UsageError, match=r"b.png is 10 x 5, coloured and .*a.png is 10 x 8"):
+        data.load(data_file=tmp_path)
+    Image.fromarray(IMAGES[1, ..., 0]).save(tmp_path / "b.png")
+    with pytest.raises(UsageError, match="10 x 8, grey"):
+        data.load(data_file=tmp_path)
+    (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(UsageError, match=r"b.png cannot be read"):
+        data.load(data_file=tmp_path)
