@@ -4,6 +4,7 @@ Data in memory, channels last, fused Adam, no average of the generator, no gradi
 needs; eager or through `torch.compile`, in float32 or under bfloat16 autocast.
 """
 
+import functools
 import os
 from collections.abc import Callable
 
@@ -27,6 +28,8 @@ def loops(
     shape: of an image, `(h, w, c)`. precision: float32 or bfloat16.
     """
     torch.set_num_threads(os.cpu_count())
+    torch.set_float32_matmul_precision("high")  # As JAX's default on a GPU.
+    torch.backends.cudnn.benchmark = True
     arguments = (network, shape, batch_size, steps, precision)
     return {
         "pytorch eager": _exercise(*arguments, compiled=False),
@@ -62,13 +65,15 @@ def _exercise(network, shape, batch_size, steps, precision, compiled) -> Callabl
         return cross_entropy(d(fake), ones)
 
     forward = g
+    compile = functools.partial(
+        torch.compile, mode="reduce-overhead" if device == "cuda" else "default"
+    )
     if compiled:
         # What is differentiated twice cannot be compiled: there only the networks are.
         if network == "r3gan":
-            d_loss_eager, forward = d_loss, torch.compile(g)
-            d_loss, g_loss = d_loss_eager, torch.compile(g_loss)
+            forward, g_loss = compile(g), compile(g_loss)
         else:
-            forward, d_loss, g_loss = map(torch.compile, (g, d_loss, g_loss))
+            forward, d_loss, g_loss = map(compile, (g, d_loss, g_loss))
     low = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
 
     def go():

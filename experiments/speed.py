@@ -1,26 +1,37 @@
 """How fast is a training step, beside PyTorch and beside the machine's own matrix products?
 
-Command, which takes about four minutes and wants torch for the comparison:
+Commands, each of which takes one to eight minutes and wants torch for the comparison:
 
-    python experiments/speed.py --batch-size 64
+    python experiments/speed.py --network mlp --batch-size 64
+    python experiments/speed.py --network dcgan --images-a-round 1280
+    python experiments/speed.py --network resnet --images-a-round 128 --rounds 5
 
 Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
-the same exercise (data in memory, fused Adam, no average of the generator), and a float32 matrix
-product. The output is one line of JSON: medians over the rounds, and medians of the ratios within
-a round. `--loop` measures the train command's loop, with logging, samples and checkpoints at
-their defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
+the same exercise (`pytorch.py`), and a float32 matrix product. The output is one line of JSON:
+medians over the rounds, and medians of the ratios within a round. `--native` sets our convolutions
+beside XLA's own, `--penalties` the step with r1 and r2 beside the one without, `--precision` chooses
+bfloat16; `--loop` measures the train command's loop, with logging, samples and checkpoints at their
+defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
 `--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
 
-Where the time goes (2 cores of an AMD EPYC without AVX-512): with plain descent in the place of
-Adam, no average and no norms, so that little more than the matrix products is left, the step is 1.8
-times as fast as PyTorch at batch 64 and 1.3 times at batch 256, and it reaches 77 and 104 GFLOP/s
-where a product of 2048 x 2048 matrices reaches 120. The bound is the speed of small products (64 to
-512 rows, split over two threads). Tried: one pass of the discriminator over real and generated
-images (5 % at batch 64, kept); copy insertion with region analysis, which saves the copy of every
-weight matrix in each step of the scan (4 to 8 %, kept); XLA's other libraries for products (Eigen,
-oneDNN, XNNPACK: slower or no faster), transposing before the products of the weight gradients (no
-gain), Adam on one flat vector (half the speed), unrolling the scan twice (no gain beside region
-analysis).
+Where the time of the mlp goes (2 cores of an AMD EPYC without AVX-512): with plain descent in the
+place of Adam, no average and no norms, so that little more than the matrix products is left, the
+step is 1.8 times as fast as PyTorch at batch 64 and 1.3 times at batch 256, and it reaches 77 and
+104 GFLOP/s where a product of 2048 x 2048 matrices reaches 120. The bound is the speed of small
+products (64 to 512 rows, split over two threads). Tried: copy insertion with region analysis, which
+saves the copy of every weight matrix in each step of the scan (4 to 8 %, kept); XLA's other
+libraries for products (Eigen, oneDNN, XNNPACK: slower or no faster), transposing before the
+products of the weight gradients (no gain), Adam on one flat vector (half the speed), unrolling the
+scan twice (no gain beside region analysis).
+
+Where the time of the dcgan goes (2 cores of a Xeon with AVX-512): three quarters into products that
+run at 60 to 90 % of the rate of large ones. Tried for the patches: gathering them (as fast only if
+nothing is fused into the gather, which XLA does), concatenating shifted slices of the space-to-depth
+image (1.5 times as long), parts of the batch that fit the cache (15 % slower), and stacks of strided
+slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted images (10 %
+slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3 kernels between many
+channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for the discriminator:
+one pass over real and generated images (5 to 10 % slower than two, on this machine).
 """
 
 import contextlib
@@ -107,8 +118,7 @@ def step_line(config: Config, steps: int, rounds: int) -> dict:
     machine's matrix-product rate it reaches.
     """
     data = noise(config.network)
-    seconds, ours = compiled_in(lambda: scanned_loop(config, data, steps))
-    loops = {"jaxgan": ours}
+    loops = {"jaxgan": scanned_loop(config, data, steps)}
     with contextlib.suppress(ImportError):
         import pytorch
 
@@ -120,7 +130,7 @@ def step_line(config: Config, steps: int, rounds: int) -> dict:
     rates = {name: [images / s for s in took[name]] for name in loops}
     line = {
         "what": described(config, data),
-        "compile_seconds": seconds,
+        "compile_seconds": compile_seconds(config, data),
         "images_per_second": medians(rates),
     }
     others = [name for name in loops if name != "jaxgan"]
@@ -241,12 +251,13 @@ def scanned_loop(
     key = keys(0, layout)
     state = jax.jit(layout.each_seed(model.init))(key)
     key, state, dataset = layout.placed(key, state, dataset)
-    run = layout.compiled(model, config.batch_size, min(steps, 100))
+    length = max(n for n in range(1, min(steps, 100) + 1) if steps % n == 0)
+    run = layout.compiled(model, config.batch_size, length)
 
     def go():
         nonlocal state
         metrics = None
-        for _ in range(steps // min(steps, 100)):
+        for _ in range(steps // length):
             before = metrics
             state, metrics = run(key, state, dataset)
             jax.block_until_ready(before)  # As the train command: one call ahead of the host.
@@ -255,15 +266,15 @@ def scanned_loop(
     return go
 
 
-def compiled_in(build: Callable[[], Callable]) -> tuple[float, Callable]:
-    """Returns how many seconds the first call of what is built took more than the second."""
-    go = build()
-    took = []
-    for _ in range(2):
-        began = time.perf_counter()
-        go()
-        took.append(time.perf_counter() - began)
-    return round(took[0] - took[1], 1), go
+def compile_seconds(config: Config, data: Images) -> float:
+    """Returns how long it takes to trace and compile the scanned step, with nothing kept of it."""
+    model = train.build(config, data)
+    key = jax.random.key(0)
+    state = jax.eval_shape(model.init, key)
+    jax.clear_caches()
+    began = time.perf_counter()
+    Layout().compiled(model, config.batch_size, 10).lower(key, state, data).compile()
+    return round(time.perf_counter() - began, 1)
 
 
 def described(config: Config, data: Images) -> str:

@@ -54,7 +54,8 @@ def translation(key: jax.Array, images: jax.Array) -> jax.Array:
         shift = drawn(jax.random.randint, axis_key, images, minval=-reach, maxval=reach + 1)
         source = jnp.arange(size)[:, None] - shift[:, :, 0]
         # A product with a matrix of ones and zeros: its derivatives need no scattering.
-        images = jnp.einsum(sums, source == jnp.arange(size), images)
+        places = (source == jnp.arange(size)).astype(images.dtype)
+        images = jnp.einsum(sums, places, images, precision="highest")
     return images - 1
 
 

@@ -155,6 +155,8 @@ def validate(config: Config) -> None:
             raise UsageError(f"{flag} {value} must be above 0 and a float32")
         elif field.name == "seed" and not 0 <= value < 2**32:
             raise UsageError(f"{flag} {value} must be at least 0 and below 2**32")
+    if config.precision not in ("float32", "bfloat16"):
+        raise UsageError(f"--precision {config.precision} must be float32 or bfloat16")
     changing = {
         "--final-learning-rate": config.final_learning_rate is not None,
         "--final-beta2": config.final_beta2 is not None,

@@ -43,7 +43,11 @@ def explained(error: BaseException) -> tuple[str, int] | None:
             place = f" ({error.filename})" if error.filename else ""
             advice = "see that it can be written to and has room, and run the same command again"
             return f"{error.strerror or error}{place}: {advice}", 1
-        case Exception() if re.search("RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)):
-            advice = "choose a smaller --batch-size, --latent-size or --seeds"
+        case Exception() if isinstance(error, MemoryError) or re.search(
+            "RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)
+        ):
+            advice = (
+                "choose a smaller --batch-size, --width, --latent-size, --image-size or --seeds"
+            )
             return f"out of memory: {advice}", 1
     return None

@@ -1,4 +1,4 @@
-"""The pure core: a GAN is pure functions, `init`, `step` and `sample`."""
+"""The pure core: a GAN is four functions, `init`, `step`, `sample` and `averaged`."""
 
 from collections.abc import Callable
 from functools import partial
@@ -226,7 +226,7 @@ def _update_discriminator(parts: Parts, key, step, d: Player, real, fake, labels
     stats = d.stats
     if stats:  # The passes of the loss again: XLA computes what is the same only once.
         passes = (judged(images, d.params)[1] for images in (real, fake))
-        stats = jax.tree.map(lambda of_real, of_fake: (of_real + of_fake) / 2, *passes)
+        stats = jax.tree.map(_mean, *passes)
     return _updated(parts.d_tx, d, grads, stats), loss, logits, grads
 
 
@@ -313,6 +313,11 @@ def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels)
     with nn.intercept_methods(counting(axis_name=axis)):
         settings = {"train": True, "mutable": list(stats)}
         return apply(network, variables, inputs, labels, parts.dtype, **settings)
+
+
+def _mean(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Returns the mean of two statistics; of what is no statistic, such as a counter, the first."""
+    return (a + b) / 2 if jnp.issubdtype(a.dtype, jnp.floating) else a
 
 
 def _updated(tx: optax.GradientTransformation, player: Player, grads, stats) -> Player:

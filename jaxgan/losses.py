@@ -109,8 +109,9 @@ def wasserstein() -> Loss:
 def relativistic() -> Loss:
     """Returns the loss of pairs: each real image's logit against that of one generated image.
 
-    RpGAN (Jolicoeur-Martineau 2018), as R3GAN uses it (Huang et al. 2024, eq. 2): softplus of the
-    difference, one way for the discriminator and the other way for the generator.
+    RpGAN (Jolicoeur-Martineau 2018; in R3GAN, Huang et al. 2024, eq. 2): softplus of the difference,
+    one way for the discriminator and the other way for the generator. R3GAN's generator meets other
+    real images than its discriminator; here both meet those of the step.
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
@@ -140,7 +141,7 @@ def r1(loss: Loss, gamma: float | Schedule) -> Loss:
     def discriminator(critic: Critic, real, fake, key, step):
         logits, grads = with_gradients(critic, real)
         value, scores = loss.discriminator(_knowing(critic, real, logits), real, fake, key, step)
-        return value + at(gamma, step) / 2 * _squared_norms(grads).mean(), scores
+        return value + at(gamma, step) / 2 * _squared_norms(grads, logits).mean(), scores
 
     return loss._replace(discriminator=discriminator)
 
@@ -154,7 +155,7 @@ def r2(loss: Loss, gamma: float | Schedule) -> Loss:
     def discriminator(critic: Critic, real, fake, key, step):
         logits, grads = with_gradients(critic, fake)
         value, scores = loss.discriminator(_knowing(critic, fake, logits), real, fake, key, step)
-        return value + at(gamma, step) / 2 * _squared_norms(grads).mean(), scores
+        return value + at(gamma, step) / 2 * _squared_norms(grads, logits).mean(), scores
 
     return loss._replace(discriminator=discriminator)
 
@@ -162,7 +163,8 @@ def r2(loss: Loss, gamma: float | Schedule) -> Loss:
 def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     """Returns the loss with weight times (norm - 1)^2 of the gradients between real and generated.
 
-    WGAN-GP (Gulrajani et al. 2017, algorithm 1): at random points of the lines between them.
+    WGAN-GP (Gulrajani et al. 2017, algorithm 1): at random points of the lines between them. For
+    critics without batch normalisation, in which an image's gradient depends on the others.
     """
 
     def between(real, fake, key):
@@ -203,8 +205,8 @@ def _one_lipschitz(loss: Loss, weight: float | Schedule, points: Callable) -> Lo
 
     def discriminator(critic: Critic, real, fake, key, step):
         points_key, key = jax.random.split(key)
-        _, grads = with_gradients(critic, points(real, fake, points_key))
-        norms = _norms(_squared_norms(grads))
+        logits, grads = with_gradients(critic, points(real, fake, points_key))
+        norms = _norms(_squared_norms(grads, logits))
         value, scores = loss.discriminator(critic, real, fake, key, step)
         return value + at(weight, step) * jnp.square(norms - 1).mean(), scores
 
@@ -219,9 +221,10 @@ def _knowing(critic: Critic, images: jax.Array, logits: jax.Array) -> Critic:
     return lambda others: logits if others is images else critic(others)
 
 
-def _squared_norms(grads: jax.Array) -> jax.Array:
-    """Returns `[n]` of gradients `[n, ...]`."""
-    return jnp.square(grads).reshape(len(grads), -1).sum(axis=1)
+def _squared_norms(grads: jax.Array, logits: jax.Array) -> jax.Array:
+    """Returns those of gradients `[n, ...]` for each logit, `[n]` or, of packs, `[n / m]`."""
+    of_images = jnp.square(grads).reshape(len(grads), -1).sum(axis=1)
+    return of_images.reshape(-1, len(logits)).sum(axis=0)
 
 
 def _norms(squared: jax.Array) -> jax.Array:

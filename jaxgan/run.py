@@ -273,7 +273,7 @@ def _prepared(path: Path, description: dict, overwrite: bool, held: contextlib.E
         raise UsageError(f"--out {path} is a file; name a folder")
     if path.is_dir() and not known.exists() and _foreign(path):
         raise UsageError(f"--out {path} holds other files and no run; name another folder")
-    if known.exists() and not description.keys() <= read_json(known).keys():
+    if known.exists() and not {"config", "dataset"} <= read_json(known).keys():
         raise UsageError(
             f"{known} is not the file of a run, or is damaged: restore it, or name another --out"
         )

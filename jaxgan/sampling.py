@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxgan.batch_norm import counting
@@ -52,18 +53,16 @@ def generated(
     if num_classes is None and labels is not None:
         raise UsageError("this generator is not conditional: it takes no labels")
     if num_classes is not None:
-        labels = classes(num_samples, num_classes) if labels is None else jnp.asarray(labels)
-        if not isinstance(labels, jax.core.Tracer) and not 0 <= labels.min() <= labels.max() < (
-            num_classes
-        ):
-            raise UsageError(f"labels must be at least 0 and below {num_classes}")
-        labels = jnp.broadcast_to(labels, (num_samples,))
+        labels = classes(num_samples, num_classes) if labels is None else labels
+        if not isinstance(labels, jax.core.Tracer):
+            _check_labels(np.asarray(labels), num_samples, num_classes)
+        labels = jnp.broadcast_to(jnp.asarray(labels), (num_samples,))
     return apply(generator, variables, latents, labels)
 
 
-def classes(num_samples: int, num_classes: int) -> jax.Array:
+def classes(num_samples: int, num_classes: int) -> np.ndarray:
     """Returns labels `[num_samples]`, one class after the other, round and round."""
-    return jnp.arange(num_samples) % num_classes
+    return np.arange(num_samples) % num_classes
 
 
 def with_own_statistics(
@@ -107,6 +106,13 @@ def with_own_statistics(
     numbers = jnp.arange(STATISTICS_BATCHES, dtype=jnp.float32)
     stats, _ = lax.scan(count, stats, (numbers, keys))
     return {"params": params, **stats}
+
+
+def _check_labels(labels: np.ndarray, num_samples: int, num_classes: int) -> None:
+    if labels.shape not in ((), (num_samples,)) or labels.dtype.kind not in "iu":
+        raise UsageError(f"labels must be one whole number, or {num_samples} of them")
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise UsageError(f"labels must be at least 0 and below {num_classes}")
 
 
 def _cast(tree: Any, dtype) -> Any:

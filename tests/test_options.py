@@ -113,7 +113,9 @@ def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
     np.testing.assert_allclose([linear(step) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
     assert train.averaging(dataclasses.replace(config, ema_half_life=0)) == 0
     decay = train.averaging(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
-    np.testing.assert_allclose([decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4)
+    np.testing.assert_allclose(
+        [decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4
+    )
 
 
 def test_the_commands_flags_are_the_optimizers_settings(monkeypatch):

@@ -40,7 +40,7 @@ def checked(images: np.ndarray, what: str) -> np.ndarray:
 def _array(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except Exception as error:  # A damaged file raises errors of many types.
         raise UsageError(f"--data-file {path} is no .npy file, or damaged: {error}") from error
     if not isinstance(array, np.ndarray):
         raise UsageError(f"--data-file {path} must be a .npy file, of one array")
@@ -85,6 +85,8 @@ def _picture(file: Path) -> np.ndarray:
 
     try:
         with Image.open(file) as picture:
+            if picture.mode[0] in "IF":
+                raise ValueError("it has more than 8 bits a channel; save it with 8")
             grey = picture.mode in ("1", "L", "LA")
             array = np.asarray(picture.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise errors of many types.

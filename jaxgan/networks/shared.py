@@ -35,14 +35,15 @@ def judgement(
     the product of the features with an embedding of the class (Miyato and Koyama 2018, "cGANs with
     projection discriminator"); of packed images the embeddings are added up.
     labels: `[n]` or, packed, `[n, pack]`. normed: wraps layers, for spectral norms.
-    kernel_init: of both, LeCun's unless given.
+    kernel_init: of the linear layer, LeCun's unless given; the embedding begins as large as that.
     """
     normed = normed or identity
     kernel_init = kernel_init or nn.initializers.lecun_normal()
     logits = normed(nn.Dense(1, kernel_init=kernel_init))(features)[:, 0]
     if num_classes is None:
         return logits
-    embed = normed(nn.Embed(num_classes, features.shape[-1], embedding_init=kernel_init))
+    embedding_init = nn.initializers.normal(features.shape[-1] ** -0.5)
+    embed = normed(nn.Embed(num_classes, features.shape[-1], embedding_init=embedding_init))
     classes = embed(labels).astype(features.dtype)
     classes = classes if labels.ndim == 1 else classes.sum(axis=1)
     return logits + (classes * features).sum(axis=-1)
