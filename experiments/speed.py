@@ -9,7 +9,7 @@ Commands, each of which takes one to eight minutes and wants torch for the compa
 Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
 the same exercise (`pytorch.py`), and a float32 matrix product. The output is one line of JSON:
 medians over the rounds, and medians of the ratios within a round. `--native` sets our convolutions
-beside XLA's own, `--penalties` the step with r1 and r2 beside the one without, `--precision` chooses
+beside XLA's own, `--penalties` the step with r1 and r2 beside the one without, `--precision` takes
 bfloat16; `--loop` measures the train command's loop, with logging, samples and checkpoints at their
 defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
 `--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
@@ -26,9 +26,9 @@ scan twice (no gain beside region analysis).
 
 Where the time of the dcgan goes (2 cores of a Xeon with AVX-512): three quarters into products that
 run at 60 to 90 % of the rate of large ones. Tried for the patches: gathering them (as fast only if
-nothing is fused into the gather, which XLA does), concatenating shifted slices of the space-to-depth
-image (1.5 times as long), parts of the batch that fit the cache (15 % slower), and stacks of strided
-slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted images (10 %
+nothing is fused into the gather, which XLA does), concatenating shifted slices of the image after
+space-to-depth (1.5 times as long), parts of the batch that fit the cache (15 % slower), stacks of
+strided slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted images (10 %
 slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3 kernels between many
 channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for the discriminator:
 one pass over real and generated images (5 to 10 % slower than two, on this machine).

@@ -109,7 +109,7 @@ def wasserstein() -> Loss:
 def relativistic() -> Loss:
     """Returns the loss of pairs: each real image's logit against that of one generated image.
 
-    RpGAN (Jolicoeur-Martineau 2018; in R3GAN, Huang et al. 2024, eq. 2): softplus of the difference,
+    RpGAN (Jolicoeur-Martineau 2018; in R3GAN, Huang et al. 2024, eq. 2): softplus of differences,
     one way for the discriminator and the other way for the generator. R3GAN's generator meets other
     real images than its discriminator; here both meet those of the step.
     """

@@ -60,10 +60,27 @@ def case(request, dataset):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train, "optimizers", lambda config: (tx, tx))
         model = train.build(config, dataset)
-    state = jax.jit(model.init)(KEY)
+    state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
     size = train.images_a_step(config)
     step = jax.jit(scanned(model, size, 1))
     return config, model, state, step, step(KEY, state, dataset)
+
+
+def stirred(state):
+    """Parameters away from where they start: r3gan's blocks start at zero, gradients and all."""
+
+    def moved(player):
+        leaves, structure = jax.tree.flatten(player.params)
+        keys = jax.random.split(KEY, len(leaves))
+        new = [
+            leaf + 0.1 * jax.random.normal(key, leaf.shape)
+            for key, leaf in zip(keys, leaves, strict=True)
+        ]
+        return player._replace(params=jax.tree.unflatten(structure, new))
+
+    return state._replace(
+        generator=moved(state.generator), discriminator=moved(state.discriminator)
+    )
 
 
 def assert_close(config, found, expected):

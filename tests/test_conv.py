@@ -28,16 +28,23 @@ def drawn(*shapes):
 CHANNELS = st.sampled_from([1, 3, 4, 32, 36])
 
 
-@settings(max_examples=40)
-@given(
-    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    kernel=st.integers(1, 5),
-    stride=st.integers(1, 3),
-    channels=st.tuples(CHANNELS, CHANNELS),
-    groups=st.sampled_from([1, 1, 1, 2, 4]),
-    padding=st.sampled_from(["SAME", "VALID", ((1, 0), (2, 3))]),
+SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
+PADDINGS = st.sampled_from(["SAME", "VALID", ((1, 0), (2, 3)), ((2, 1), (0, 1))])
+ANY = st.tuples(
+    st.integers(1, 5),
+    st.integers(1, 3),
+    st.tuples(CHANNELS, CHANNELS),
+    st.sampled_from([1, 1, 1, 2, 4]),
 )
-def test_products_equal_xlas_convolutions(size, kernel, stride, channels, groups, padding):
+FILTERED = st.tuples(
+    st.just(3), st.just(1), st.sampled_from([(32, 36), (36, 32), (64, 64)]), st.just(1)
+)
+
+
+@settings(max_examples=40)
+@given(size=SIZES, padding=PADDINGS, layer=st.one_of(ANY, ANY, FILTERED))
+def test_products_equal_xlas_convolutions(size, padding, layer):
+    kernel, stride, channels, groups = layer
     inputs, outputs = channels
     assume(inputs % groups == 0 and outputs % groups == 0)
     assume(padding != "VALID" or min(size) >= kernel)
@@ -123,6 +130,33 @@ def test_first_and_second_derivatives_agree(name, transposed):
         )
         for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@settings(max_examples=6)
+@given(size=SIZES, layer=st.one_of(ANY, FILTERED))
+def test_second_derivatives_agree_for_many_shapes(size, layer):
+    kernel_size, stride, (inputs, outputs), groups = layer
+    assume(inputs % groups == 0 and outputs % groups == 0)
+    shapes = (1, *size, inputs), (kernel_size, kernel_size, inputs // groups, outputs)
+
+    def curves(function, x, kernel):
+        value = lambda x, kernel: jnp.tanh(function(x, kernel)).sum()
+        slope = lambda x, kernel: sum(
+            jnp.square(grad).sum() for grad in jax.grad(value, (0, 1))(x, kernel)
+        )
+        return jax.grad(slope, (0, 1))(x, kernel)
+
+    with jax.enable_x64(True):
+        x, kernel = (array.astype(jnp.float64) for array in drawn(*shapes))
+        ours, theirs = (
+            jax.jit(partial(curves, function))(x, kernel)
+            for function in (
+                lambda x, kernel: conv.conv(x, kernel, stride, groups=groups),
+                lambda x, kernel: native(x, kernel, stride, groups),
+            )
+        )
+        for found, expected in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -89,3 +89,13 @@ def test_pictures_that_cannot_be_a_set_are_refused(tmp_path):
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(UsageError, match=r"b.png cannot be read"):
         data.load(data_file=tmp_path)
+
+
+def test_deep_pictures_and_damaged_archives_are_refused(tmp_path):
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    with pytest.raises(UsageError, match="more than 8 bits"):
+        data.load(data_file=tmp_path)
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(UsageError, match="no .npy file, or damaged"):
+        data.load(data_file=tmp_path / "broken.npz")

@@ -232,6 +232,21 @@ class NormedDiscriminator(nn.Module):
         return nn.Dense(1)(x)[:, 0]
 
 
+def test_bfloat16_is_what_the_networks_compute_in():
+    real = jax.random.uniform(KEY, (8, *SHAPE))
+    exact, low = (tiny_gan(dtype=dtype) for dtype in (None, jnp.bfloat16))
+    state = exact.init(KEY)
+    for model, rounded in ((exact, False), (low, True)):
+        program = jax.jit(model.step).lower(KEY, state, real).as_text()
+        assert "dot_general" in program
+        assert ("xbf16>" in program) == rounded
+    (_, expected), (new, found) = (jax.jit(m.step)(KEY, state, real) for m in (exact, low))
+    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=0.05)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(new)}
+    assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
+
+
 def test_statistics_follow_the_batches(drawn):
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, ema_decay=0)
     state = model.init(KEY)
@@ -291,14 +306,15 @@ def test_generated_images_take_the_labels_of_the_real_ones():
                 return nn.Dense(6)(flat).reshape(-1, *SHAPE)
             return nn.Dense(1)(flat)[:, 0]
 
-    model = gan(Spy("g"), Spy("d"), latent_size=4, num_classes=5)
-    labels = jnp.array([4, 0, 3, 3])
+    model = gan(Spy("g"), Spy("d"), latent_size=4, num_classes=5, d_steps=2)
+    labels = jnp.array([4, 0, 3, 3, 1, 2, 2, 0])
     state = model.init(KEY)
-    jax.jit(model.step)(KEY, state, (jnp.zeros((4, *SHAPE)), labels))
+    jax.jit(model.step)(KEY, state, (jnp.zeros((8, *SHAPE)), labels))
     jax.effects_barrier()
-    assert {*seen} == {"g", "d"}
-    for each in (*seen["g"], *seen["d"]):
-        np.testing.assert_array_equal(each, labels)
+    # Two discriminator updates, each on four images of its own.
+    expected = {(4, 0, 3, 3), (1, 2, 2, 0)}
+    for player in ("g", "d"):
+        assert {tuple(each.tolist()) for each in seen[player]} == expected
     images = model.sample(KEY, state, 7)
     assert images.shape == (7, *SHAPE)
 
@@ -313,13 +329,23 @@ def test_the_discriminator_sees_augmented_images_and_penalties_the_images_themse
             return images.mean(axis=(1, 2, 3))
 
     loss = LOSSES["wasserstein"]()
-    augment = lambda key, images: 3 * images + 1
+    keys = []
+
+    def augment(key, images):
+        keys.append(jax.random.key_data(key).tolist())
+        return 3 * images + 1
+
     real = jax.random.uniform(KEY, (4, *SHAPE))
     results = {}
     for name, built in (("plain", loss), ("r1", PENALTIES["r1"](loss, 2.0))):
         generator = Generator(SHAPE, features=(5,))
         model = gan(generator, Mean(), loss=built, latent_size=4, augment=augment)
-        _, results[name] = model.step(KEY, model.init(KEY), real)
+        state = model.init(KEY)
+        keys.clear()
+        _, results[name] = model.step(KEY, state, real)
+    # Real and generated images alike within an update, and otherwise in the generator's.
+    d_keys, g_keys = keys[:2], keys[2:3]
+    assert d_keys[0] == d_keys[1] != g_keys[0]
     penalty = results["r1"].d_loss - results["plain"].d_loss
     np.testing.assert_allclose(penalty, 6 * (3 / 6) ** 2, rtol=1e-4)
     shown = 1 / (1 + np.exp(-(3 * np.asarray(real).mean((1, 2, 3)) + 1)))

@@ -220,6 +220,22 @@ def test_devices_share_a_loss(loss, penalty):
     split = lambda x: x.reshape(-1, 4, 3).swapaxes(0, 1)
     found = jax.vmap(value, axis_name=AXIS)(split(real), split(fake))
     np.testing.assert_allclose(found.mean(), value(real, fake), rtol=1e-5)
+    g_value = lambda real, fake: built.generator(critic, real, fake, KEY, STEP)
+    found = jax.vmap(g_value, axis_name=AXIS)(split(real), split(fake))
+    np.testing.assert_allclose(found.mean(), g_value(real, fake), rtol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_packs_are_penalised_as_one(penalty):
+    """The norm of a pack's gradient is over all its images."""
+    real, fake = jax.random.normal(KEY, (2, 6, 3))
+    packed = lambda images: (images @ SLOPE.astype(np.float32)).reshape(2, 3).sum(axis=0)
+    plain, with_penalty = penalised("wasserstein", NONE), penalised("wasserstein", penalty)
+    before, _ = plain.discriminator(packed, real, fake, KEY, STEP)
+    after, _ = with_penalty.discriminator(packed, real, fake, KEY, STEP)
+    twice = 2 * (SLOPE**2).sum()
+    expected = 0.7 * (twice / 2 if penalty in ("r1", "r2") else (np.sqrt(twice) - 1) ** 2)
+    np.testing.assert_allclose(after - before, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("penalty", ["gradient_penalty", "dragan"])

@@ -80,6 +80,12 @@ def test_what_cannot_be_drawn_is_refused(name, shape):
         NETWORKS[name](shape)
 
 
+@pytest.mark.parametrize("shape", [(14, 14, 1), (10, 10, 1)])
+def test_resnet_refuses_what_its_discriminator_cannot_halve_twice(shape):
+    with pytest.raises(UsageError, match="--network resnet wants images of a multiple of 4"):
+        resnet(shape)
+
+
 def test_odd_widths_of_r3gan_are_refused():
     with pytest.raises(UsageError, match="--width 20 of r3gan must be a multiple of 8"):
         r3gan((8, 8, 1), width=20)
@@ -99,8 +105,6 @@ def test_both_players_use_the_labels(name, player):
     run = jax.jit(network.init_with_output)
     zeros, variables = run(KEY, inputs, jnp.zeros(4, int))
     apply = jax.jit(lambda labels: network.apply(variables, inputs, labels))
-    if name == "r3gan":  # Its blocks start at zero, and its images with them.
-        assert np.isfinite(zeros).all()
     np.testing.assert_allclose(apply(jnp.zeros(4, int)), zeros, rtol=1e-5, atol=1e-6)
     assert not np.allclose(apply(jnp.array([0, 0, 2, 0]))[2], zeros[2], rtol=1e-3)
     np.testing.assert_allclose(apply(jnp.array([0, 0, 2, 0]))[0], zeros[0], rtol=1e-4, atol=1e-5)
@@ -156,6 +160,11 @@ def test_spectral_norms_become_one():
     kept = sorted(float(leaf) for path, leaf in sigmas.items() if "sigma" in path)
     assert len(kept) == 11
     np.testing.assert_allclose(kept, largest, rtol=0.02)
+    # The logits are those of weights divided by hand, in networks without norms to divide.
+    logits = discriminator.apply(variables, x)
+    grown = jax.tree.map(lambda leaf: leaf * (4.0 if leaf.ndim > 1 else 1.0), variables["params"])
+    same = discriminator.apply({**variables, "params": grown}, x)
+    np.testing.assert_allclose(same, logits, rtol=1e-3, atol=1e-4)
 
 
 def test_r3gan_starts_as_fixup_wants_it():
