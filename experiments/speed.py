@@ -28,10 +28,10 @@ Where the time of the dcgan goes (2 cores of a Xeon with AVX-512): three quarter
 run at 60 to 90 % of the rate of large ones. Tried for the patches: gathering them (as fast only if
 nothing is fused into the gather, which XLA does), concatenating shifted slices of the image after
 space-to-depth (1.5 times as long), parts of the batch that fit the cache (15 % slower), stacks of
-strided slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted images (10 %
-slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3 kernels between many
-channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for the discriminator:
-one pass over real and generated images (5 to 10 % slower than two, on this machine).
+strided slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted
+images (10 % slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3 kernels
+between many channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for the
+discriminator: one pass over real and generated images (5 to 10 % slower than two, on this machine).
 """
 
 import contextlib
@@ -53,7 +53,7 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from jaxgan import train
+from jaxgan import build, train
 from jaxgan.config import Config
 from jaxgan.data import Images, load
 from jaxgan.loops import Layout, keys, laid_out
@@ -247,7 +247,7 @@ def scanned_loop(
 ) -> Callable[[], None]:
     """Returns a function that takes `steps` steps of the scanned GAN and waits for them."""
     layout = layout or Layout()
-    model = train.build(config, dataset)
+    model = build.build(config, dataset)
     key = keys(0, layout)
     state = jax.jit(layout.each_seed(model.init))(key)
     key, state, dataset = layout.placed(key, state, dataset)
@@ -268,7 +268,7 @@ def scanned_loop(
 
 def compile_seconds(config: Config, data: Images) -> float:
     """Returns how long it takes to trace and compile the scanned step, with nothing kept of it."""
-    model = train.build(config, data)
+    model = build.build(config, data)
     key = jax.random.key(0)
     state = jax.eval_shape(model.init, key)
     jax.clear_caches()

@@ -17,8 +17,6 @@ from pathlib import Path
 from jaxgan.config import Config, validate
 from jaxgan.errors import Interrupted, UsageError, choose, explained
 
-NUM_SAMPLES = 64
-
 
 def main(config: Config) -> dict:
     """Trains to `config.steps` and returns what `summary.json` says of the run.
@@ -39,6 +37,7 @@ def trained(config: Config) -> dict:
     import jax
 
     from jaxgan import distributed, loops, run
+    from jaxgan.build import build, images_a_step, num_samples, parameters
     from jaxgan.description import describe
 
     check_names(config)
@@ -99,6 +98,7 @@ def recorded(calls, directory, config: Config, state) -> tuple:
     """Writes down call after call; returns the last state and how fast it went."""
     from tqdm import tqdm
 
+    from jaxgan.build import images_a_step
     from jaxgan.distributed import is_first
     from jaxgan.loops import steps_taken
 
@@ -159,118 +159,6 @@ def default_out(config: Config, dataset) -> Path:
     """Returns the run directory of a configuration that names none."""
     last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
     return Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
-
-
-def build(config: Config, dataset):
-    """Returns the `GAN` that a configuration describes, for examples of a data set's shape.
-
-    Raises `UsageError` for what does not go together with the data.
-    """
-    import jax.numpy as jnp
-
-    from jaxgan.augment import augmentation
-    from jaxgan.gan import gan
-    from jaxgan.networks import NETWORKS
-
-    num_classes = dataset.num_classes if config.conditional else None
-    if config.conditional and num_classes is None:
-        raise UsageError(f"--conditional: {dataset.name} has no labels (a folder of folders has)")
-    if config.augment and len(dataset.shape) != 3:
-        raise UsageError(f"--augment is for images, and {dataset.name} has none")
-    generator, discriminator = NETWORKS[config.network](
-        dataset.shape, dataset.bounded, config.width, num_classes
-    )
-    g_tx, d_tx = optimizers(config)
-    return gan(
-        generator,
-        discriminator,
-        loss=penalised(config),
-        g_tx=g_tx,
-        d_tx=d_tx,
-        latent_size=config.latent_size,
-        d_steps=config.d_steps,
-        ema_decay=averaging(config),
-        num_classes=num_classes,
-        pack=config.pack,
-        augment=augmentation(config.augment) if config.augment else None,
-        dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
-    )
-
-
-def penalised(config: Config):
-    """Returns the loss with its penalties."""
-    from jaxgan.losses import LOSSES, PENALTIES
-
-    loss = LOSSES[config.loss]()
-    for name, penalty in PENALTIES.items():
-        if weight := getattr(config, name):
-            loss = penalty(loss, changing(config, weight, weight * config.final_penalty))
-    return loss
-
-
-def optimizers(config: Config) -> tuple:
-    """Returns the Optax transformations of the generator and of the discriminator."""
-    import optax
-
-    from jaxgan.optimizers import adam, clip_weights
-
-    def tx(updates_a_step: int):
-        return adam(
-            changing(config, config.learning_rate, config.final_learning_rate, updates_a_step),
-            config.beta1,
-            changing(config, config.beta2, config.final_beta2, updates_a_step),
-        )
-
-    g_tx, d_tx = tx(1), tx(config.d_steps)
-    if config.clip_weights:
-        d_tx = optax.chain(d_tx, clip_weights(config.clip_weights))
-    return g_tx, d_tx
-
-
-def averaging(config: Config):
-    """Returns the decay of the averaged generator, 0 or a schedule of the step."""
-    from jaxgan.schedules import ema_decay
-
-    if not config.ema_half_life:
-        return 0.0
-    half_life = config.ema_half_life
-    if config.ema_burn_in:
-        half_life = changing(config, 0.0, half_life)
-    return ema_decay(half_life, images_a_step(config), config.ema_warm_up or None)
-
-
-def changing(config: Config, start: float, end: float | None, updates_a_step: int = 1):
-    """Returns a setting: a number, or a schedule of the updates made over the burn-in."""
-    from jaxgan.schedules import SCHEDULES
-
-    if end is None or end == start or not config.burn_in:
-        return start
-    steps = -(-config.burn_in // images_a_step(config))
-    return SCHEDULES[config.schedule](start, end, steps * updates_a_step)
-
-
-def images_a_step(config: Config) -> int:
-    """Returns how many real images a step takes."""
-    return config.batch_size * config.d_steps
-
-
-def parameters(model) -> dict[str, int]:
-    """Returns how many parameters each network of a GAN has."""
-    import jax
-
-    state = jax.eval_shape(model.init, jax.random.key(0))
-    return {
-        name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, name).params))
-        for name in ("generator", "discriminator")
-    }
-
-
-def num_samples(config: Config, dataset) -> int:
-    """Returns how many samples a picture shows: of every class as many, where there are classes."""
-    columns = dataset.num_classes if config.conditional else None
-    if columns is None or columns > NUM_SAMPLES:
-        return NUM_SAMPLES
-    return columns * (NUM_SAMPLES // columns)
 
 
 def check_names(config: Config) -> None:

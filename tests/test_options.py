@@ -9,7 +9,7 @@ import optax
 import pytest
 from PIL import Image
 
-from jaxgan import data, train
+from jaxgan import build, data, train
 from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
 from jaxgan.data import own
@@ -91,7 +91,7 @@ def test_a_generator_is_sampled_by_class(finished):
 
 def test_weights_of_a_critic_are_clipped(finished):
     dataset = data.load("digits")[0]
-    model = train.build(SMALL, dataset)
+    model = build.build(SMALL, dataset)
     state = jax.jit(model.init)(jax.random.key(0))
     batch = dataset.batch(jax.random.key(0), 0, 16)
     state, _ = jax.jit(model.step)(jax.random.key(0), state, batch)
@@ -102,17 +102,17 @@ def test_weights_of_a_critic_are_clipped(finished):
 
 def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
     config = dataclasses.replace(SMALL, r1=2.0, final_penalty=0.5)
-    rate = train.changing(config, 1e-3, 1e-4)
-    d_rate = train.changing(config, 1e-3, 1e-4, updates_a_step=2)
+    rate = build.changing(config, 1e-3, 1e-4)
+    d_rate = build.changing(config, 1e-3, 1e-4, updates_a_step=2)
     # 32 images are two steps of 2 x 8: of the discriminator, four updates.
     for step, share in ((0, 0.0), (1, 0.5), (2, 1.0), (9, 1.0)):
         expected = 1e-3 + share * (1e-4 - 1e-3)
         np.testing.assert_allclose((rate(step), d_rate(2 * step)), expected, rtol=1e-5)
-    assert train.changing(config, 1e-3, None) == 1e-3
-    linear = train.changing(dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0)
+    assert build.changing(config, 1e-3, None) == 1e-3
+    linear = build.changing(dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0)
     np.testing.assert_allclose([linear(step) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
-    assert train.averaging(dataclasses.replace(config, ema_half_life=0)) == 0
-    decay = train.averaging(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
+    assert build.averaging(dataclasses.replace(config, ema_half_life=0)) == 0
+    decay = build.averaging(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
     np.testing.assert_allclose(
         [decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4
     )
@@ -120,8 +120,8 @@ def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
 
 def test_the_commands_flags_are_the_optimizers_settings(monkeypatch):
     seen = []
-    monkeypatch.setattr("jaxgan.optimizers.adam", lambda *args: seen.append(args) or optax.sgd(1.0))
-    train.optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
+    monkeypatch.setattr(build, "adam", lambda *args: seen.append(args) or optax.sgd(1.0))
+    build.optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
     assert seen == [(3e-4, 0.1, 0.9)] * 2
 
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_is_refused_in_one_line(settings, words, tmp_path):
 def test_labels_are_needed_for_a_conditional_gan(tmp_path):
     images = np.zeros((20, 8, 8), np.uint8)
     with pytest.raises(UsageError, match="--conditional: mine has no labels"):
-        train.build(SMALL, own(images, name="mine"))
+        build.build(SMALL, own(images, name="mine"))
 
 
 def test_images_of_ones_own_train(tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import train
+from jaxgan import build, train
 from jaxgan.checkpoint import Checkpoints, load_generator
 from jaxgan.config import Config
 from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
@@ -113,7 +113,7 @@ def test_the_run_directory_holds_the_run(finished):
 
 
 def test_the_generator_is_loadable_on_its_own(finished):
-    images = load_generator(finished / "generator")(jax.random.key(0), train.NUM_SAMPLES)
+    images = load_generator(finished / "generator")(jax.random.key(0), build.NUM_SAMPLES)
     with Image.open(finished / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
     assert np.abs(drawn - grid(np.asarray(images)).astype(int)).max() <= 1
@@ -262,10 +262,10 @@ def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, ca
 
 @pytest.mark.parametrize("poisoned", ["metrics", "state"])
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
-    build = train.build
+    built = build.build
 
     def build_poisoned(config, dataset):
-        model = build(config, dataset)
+        model = built(config, dataset)
 
         def step(key, state, batch):
             state, metrics = model.step(key, state, batch)
@@ -278,7 +278,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poison
 
         return model._replace(step=step)
 
-    monkeypatch.setattr(train, "build", build_poisoned)
+    monkeypatch.setattr(build, "build", build_poisoned)
     expected = {
         "metrics": "g_loss is nan at step 33 .*checkpoint of step 20 is kept",
         "state": "ema/Dense_1/bias is not finite at step 40 .*checkpoint of step 20 is kept",
@@ -322,7 +322,7 @@ def test_several_seeds_share_a_run_directory(several):
     tall = 28 + PADDING
     for k in range(3):
         sample = load_generator(several / "generator" / str(100 + k))
-        images = sample(jax.random.key(100 + k), train.NUM_SAMPLES)
+        images = sample(jax.random.key(100 + k), build.NUM_SAMPLES)
         row = grid(np.asarray(images[:SAMPLES_A_SEED]), columns=SAMPLES_A_SEED).astype(int)
         found = drawn[k * tall : (k + 1) * tall + PADDING]
         assert np.abs(found - row).max() <= 1
@@ -358,10 +358,10 @@ def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
 def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
     several, tmp_path, monkeypatch, capsys
 ):
-    build = train.build
+    built = build.build
 
     def build_poisoned(config, dataset):
-        model = build(config, dataset)
+        model = built(config, dataset)
 
         def step(key, state, batch):
             new, metrics = model.step(key, state, batch)
@@ -370,7 +370,7 @@ def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
 
         return model._replace(step=step)
 
-    monkeypatch.setattr(train, "build", build_poisoned)
+    monkeypatch.setattr(build, "build", build_poisoned)
     out = tmp_path / "run"
     summary = train.main(small(out, seeds=3, seed=100))
     assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
@@ -403,7 +403,7 @@ def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkey
     status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
     assert status == 1
     assert_one_line(capsys.readouterr().err, "training diverged", "at step", "--learning-rate")
-    template = jax.eval_shape(train.build(SMALL, _digits()).init, jax.random.key(0))
+    template = jax.eval_shape(build.build(SMALL, _digits()).init, jax.random.key(0))
     checkpoints = Checkpoints(out / "checkpoints")
     found = checkpoints.latest(template)
     checkpoints.close()
