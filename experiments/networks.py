@@ -23,9 +23,11 @@ SETTINGS = {
     "dcgan": {"steps": 3_000},
     "resnet": {"steps": 1_500, "width": 16, "loss": "hinge", "beta1": 0.0, "beta2": 0.9},
     "r3gan": {
-        "steps": 600,
+        "steps": 1_500,
         "width": 16,
         "latent_size": 64,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
         "loss": "relativistic",
         "r1": 1.0,
         "r2": 1.0,

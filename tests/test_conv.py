@@ -132,6 +132,30 @@ def test_first_and_second_derivatives_agree(name, transposed):
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
+def test_the_convolution_of_doubled_images_agrees_with_all_its_derivatives(size):
+    """By products of the images as they are, and by XLA's convolution of the doubled ones."""
+
+    def derivatives(function, x, kernel):
+        value = lambda x, kernel: jnp.tanh(function(x, kernel)).sum()
+        slope = lambda x, kernel: sum(
+            jnp.square(grad).sum() for grad in jax.grad(value, (0, 1))(x, kernel)
+        )
+        return function(x, kernel), jax.grad(value, (0, 1))(x, kernel), jax.grad(slope)(x, kernel)
+
+    with jax.enable_x64(True):
+        x, kernel = (array.astype(jnp.float64) for array in drawn((2, *size, 5), (3, 3, 5, 4)))
+        ours, theirs = (
+            jax.jit(partial(derivatives, function))(x, kernel)
+            for function in (
+                conv.conv_of_doubled,
+                lambda x, kernel: native(jnp.repeat(jnp.repeat(x, 2, 1), 2, 2), kernel, 1, 1),
+            )
+        )
+        for found, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @settings(max_examples=6)
 @given(size=SIZES, layer=st.one_of(ANY, FILTERED))
 def test_second_derivatives_agree_for_many_shapes(size, layer):

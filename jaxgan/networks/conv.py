@@ -61,11 +61,33 @@ def conv_transpose(y: jax.Array, kernel: jax.Array, strides: int = 2, groups: in
     return _conv_transpose(y, kernel, Geometry((strides, strides), pads, groups), shape)
 
 
+def conv_of_doubled(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns the 3x3 convolution of `doubled(x)`, padding "SAME": `[n, 2 h, 2 w, features]`.
+
+    On a CPU by 9 products of the images as they are, where `conv` of the doubled ones takes 16.
+    kernel: `[3, 3, c, features]`.
+    """
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=doubled_conv_by_products,
+        default=lambda x, kernel: conv(doubled(x), kernel),
+    )
+
+
+def doubled(x: jax.Array) -> jax.Array:
+    """Returns images `[n, 2 h, 2 w, c]` of images `[n, h, w, c]`, every pixel four times."""
+    n, h, w, c = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c))
+    return x.reshape(n, 2 * h, 2 * w, c)
+
+
 class Conv(nn.Module):
     """A convolution with, unless told otherwise, a bias: images `[n, h, w, c]` to as many features.
 
     It computes in the type of its inputs, whatever that of its parameters.
     kernel_size, strides: in pixels, the same in both directions. groups: of channels.
+    double: convolve images of twice the size, every pixel four times (3x3, stride 1, one group).
     """
 
     features: int
@@ -74,6 +96,7 @@ class Conv(nn.Module):
     padding: str | Sequence[tuple[int, int]] = "SAME"
     groups: int = 1
     use_bias: bool = True
+    double: bool = False
     kernel_init: Any = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -81,7 +104,11 @@ class Conv(nn.Module):
         """Returns images `[n, h', w', features]`."""
         size, inputs = self.kernel_size, x.shape[-1] // self.groups
         kernel = self.param("kernel", self.kernel_init, (size, size, inputs, self.features))
-        x = conv(x, kernel.astype(x.dtype), self.strides, self.padding, self.groups)
+        kernel = kernel.astype(x.dtype)
+        if self.double:
+            x = conv_of_doubled(x, kernel)
+        else:
+            x = conv(x, kernel, self.strides, self.padding, self.groups)
         return x + _bias(self, self.features, x.dtype) if self.use_bias else x
 
 
@@ -353,9 +380,8 @@ def _filtered(x: jax.Array, kernel: jax.Array) -> jax.Array:
         [_times(tile, filters[i, j]) for j, tile in enumerate(row)]
         for i, row in enumerate(_input_tiles(x))
     ]
-    pixels = jnp.stack([jnp.stack(row, axis=3) for row in _mixed_twice(OUTPUTS, products)], axis=2)
-    n, h, _, w, _, features = pixels.shape
-    return pixels.reshape(n, 2 * h, 2 * w, features)[:, : x.shape[1] - 2, : x.shape[2] - 2]
+    whole = _interleaved(_mixed_twice(OUTPUTS, products))
+    return whole[:, : x.shape[1] - 2, : x.shape[2] - 2]
 
 
 def _filtered_kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -368,6 +394,34 @@ def _filtered_kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
         for rows in zip(_input_tiles(x), outputs, strict=True)
     ]
     return _on_both_sides(_transposed(FILTERS), jnp.stack(products))
+
+
+# The same of images of which every pixel is there four times: one product in four, in each
+# direction, would be of zeros. What is left needs no more than sums.
+
+DOUBLED_INPUTS = ((1, -1, 0), (0, 1, 0), (0, 1, -1))
+DOUBLED_FILTERS = ((1, 0, 0), (1, 1, 1), (0, 0, 1))
+DOUBLED_OUTPUTS = ((1, 1, 0), (0, 1, -1))
+
+
+def doubled_conv_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns what `conv_of_doubled` returns, by matrix products."""
+    h, w = x.shape[1:3]
+    around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    pixels = [[around[:, i : i + h, j : j + w] for j in range(3)] for i in range(3)]
+    filters = _on_both_sides(DOUBLED_FILTERS, kernel)
+    products = [
+        [_times(tile, filters[i, j]) for j, tile in enumerate(row)]
+        for i, row in enumerate(_mixed_twice(DOUBLED_INPUTS, pixels))
+    ]
+    return _interleaved(_mixed_twice(DOUBLED_OUTPUTS, products))
+
+
+def _interleaved(pixels: list[list[jax.Array]]) -> jax.Array:
+    """Returns images `[n, 2 h, 2 w, c]` of the 2 x 2 parts `[n, h, w, c]` that they consist of."""
+    x = jnp.stack([jnp.stack(row, axis=3) for row in pixels], axis=2)
+    n, h, _, w, _, c = x.shape
+    return x.reshape(n, 2 * h, 2 * w, c)
 
 
 def _input_tiles(x: jax.Array) -> list[list[jax.Array]]:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
-from jaxgan.networks.conv import Conv
+from jaxgan.networks.conv import Conv, doubled
 from jaxgan.networks.shared import halvings, identity, joined, judgement
 
 MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
@@ -27,8 +26,8 @@ class GeneratorBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns images `[n, 2 h, 2 w, features]`."""
-        main = doubled(nn.relu(_batch_norm(train)(x)))
-        main = Conv(self.features, kernel_init=MAIN)(main)
+        main = nn.relu(_batch_norm(train)(x))
+        main = Conv(self.features, double=True, kernel_init=MAIN)(main)
         main = nn.relu(_batch_norm(train)(main))
         main = Conv(self.features, kernel_init=MAIN)(main)
         # A 1x1 convolution and the doubling change places freely; this way there is less to do.
@@ -118,13 +117,6 @@ def resnet(
         Generator(tuple(shape), 2 * width, output, num_classes),
         Discriminator(width, num_classes),
     )
-
-
-def doubled(x: jax.Array) -> jax.Array:
-    """Returns images `[n, 2 h, 2 w, c]`, every pixel four times."""
-    n, h, w, c = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c))
-    return x.reshape(n, 2 * h, 2 * w, c)
 
 
 def halved(x: jax.Array) -> jax.Array:
