@@ -53,8 +53,8 @@ def compared(directory: Path, before: dict, now: dict) -> list[str]:
     try:
         old, new = _settings(Config()) | before["config"], now["config"]
         old_data, new_data = before["dataset"], now["dataset"]
-        names = (new | old).keys() - BOOKKEEPING
-        pairs = {name: (old.get(name), new.get(name)) for name in sorted(names)}
+        names = [name for name in new | old if name not in BOOKKEEPING]
+        pairs = {name: (old.get(name), new.get(name)) for name in names}
         pairs["dataset"] = (old_data["name"], new_data["name"])
         if old_data["name"] == new_data["name"]:
             pairs["data (fingerprint)"] = (old_data["fingerprint"], new_data["fingerprint"])

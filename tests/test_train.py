@@ -124,7 +124,7 @@ def test_another_process_reaches_the_same_state(finished, tmp_path):
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert err == ""
-    assert "digits (1,797 images 28x28x1)" in out
+    assert "digits (1,797 images 28x28x1 of 10 classes)" in out
     assert_same_run(tmp_path / "run", finished)
 
 
