@@ -24,14 +24,18 @@ libraries for products (Eigen, oneDNN, XNNPACK: slower or no faster), transposin
 products of the weight gradients (no gain), Adam on one flat vector (half the speed), unrolling the
 scan twice (no gain beside region analysis).
 
-Where the time of the dcgan goes (2 cores of a Xeon with AVX-512): three quarters into products that
-run at 60 to 90 % of the rate of large ones. Tried for the patches: gathering them (as fast only if
-nothing is fused into the gather, which XLA does), concatenating shifted slices of the image after
-space-to-depth (1.5 times as long), parts of the batch that fit the cache (15 % slower), stacks of
-strided slices, columns first (kept). Tried instead of patches: sums of 16 products of shifted
-images (10 % slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3 kernels
-between many channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for the
-discriminator: one pass over real and generated images (5 to 10 % slower than two, on this machine).
+Where the time of the dcgan goes (2 cores of an AMD EPYC with AVX-512): two thirds into products,
+most of which run at the rate of large ones. XLA's product of two matrices along their rows, which
+is the gradient of a kernel, is half as fast, and a third of the other's rate with the wider matrix
+on the left; the order that XLA would choose made the step 1.3 times as long. Transposing one of the
+matrices first, for the faster product, gains nothing. Tried for the patches: gathering them (as
+fast only if nothing is fused into the gather, which XLA does), concatenating shifted slices of the
+image after space-to-depth (1.5 times as long), parts of the batch that fit the cache (15 % slower),
+stacks of strided slices, columns first (kept). Tried instead of patches: sums of 16 products of
+shifted images (10 % slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3
+kernels between many channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for
+the discriminator: one pass over real and generated images (5 to 10 % slower than two, on this
+machine).
 """
 
 import contextlib
