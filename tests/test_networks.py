@@ -139,6 +139,13 @@ def test_classes_are_judged_by_projection_and_drawn_from_an_embedding():
     np.testing.assert_array_equal(out[:, 5:], embedding[labels[:, 0]])
 
 
+def test_embeddings_of_classes_begin_far_shorter_than_latents():
+    """As long as these, they drown them, and every image of a class comes out the same."""
+    latents, labels = jax.random.normal(KEY, (3, 400)), jnp.arange(3)
+    joint, _ = Stem().init_with_output(KEY, latents, labels)
+    np.testing.assert_allclose(jnp.linalg.norm(joint[:, 400:], axis=1), 1, rtol=0.2)
+
+
 def test_spectral_norms_become_one():
     """After some power iterations no layer's matrix stretches anything by more than one."""
     _, discriminator = resnet((8, 8, 1), width=16)

@@ -18,7 +18,10 @@ def joined(latents: jax.Array, labels: jax.Array | None, num_classes: int | None
     """
     if num_classes is None:
         return latents
-    embed = nn.Embed(num_classes, latents.shape[-1], embedding_init=nn.initializers.normal(1.0))
+    # Embeddings begin with a length of one, as one-hot codes have it. As long as the latents, they
+    # drown them: then every image of a class comes out the same.
+    size = latents.shape[-1]
+    embed = nn.Embed(num_classes, size, embedding_init=nn.initializers.normal(size**-0.5))
     return jnp.concatenate([latents, embed(labels).astype(latents.dtype)], axis=-1)
 
 
