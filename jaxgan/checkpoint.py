@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxgan import distributed
-from jaxgan.errors import RunError, choose
+from jaxgan.errors import RunError, UsageError, choose
 from jaxgan.files import replacing, write_text
 from jaxgan.gan import leaves
 from jaxgan.networks import NETWORKS
@@ -173,17 +174,28 @@ def load_generator(directory: str | Path) -> Callable[..., jax.Array]:
         about = json.loads((directory / "generator.json").read_text())
         with np.load(directory / "weights.npz", allow_pickle=False) as file:
             variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")
-        settings, dataset = about["config"], about["dataset"]
-        network, latent_size = settings["network"], settings["latent_size"]
-        num_classes = dataset["num_classes"] if settings["conditional"] else None
-        arguments = dataset["shape"], dataset["bounded"], settings["width"], num_classes
+        draw = sampler(about)
+    except UsageError:
+        raise
     except Exception as error:  # A damaged archive raises errors of many types.
         seeds = sorted(path.parent.name for path in directory.glob("*/generator.json"))
         reason = f"it holds those of the seeds {', '.join(seeds)}: name one" if seeds else error
         raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
-    generator, _ = choose("network", NETWORKS, network)(*arguments)
+    return partial(draw, variables)
 
-    def sample(key: jax.Array, num_samples: int, labels: Any = None) -> jax.Array:
+
+def sampler(about: dict) -> Callable[..., jax.Array]:
+    """Returns `(variables, key, num_samples, labels=None) -> images` of a run's generator.
+
+    about: what `config.json` says of the run.
+    """
+    settings, dataset = about["config"], about["dataset"]
+    num_classes = dataset["num_classes"] if settings["conditional"] else None
+    arguments = dataset["shape"], dataset["bounded"], settings["width"], num_classes
+    generator, _ = choose("network", NETWORKS, settings["network"])(*arguments)
+    latent_size = settings["latent_size"]
+
+    def sample(variables: dict, key: jax.Array, num_samples: int, labels: Any = None) -> jax.Array:
         return generated(generator, variables, latent_size, key, num_samples, labels, num_classes)
 
     return sample

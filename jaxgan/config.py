@@ -115,11 +115,14 @@ class Config:
     """steps between the pictures in samples/"""
     checkpoint_every: int = 2_000
     """steps between checkpoints; the last three are kept"""
+    evaluate_every: int | None = None
+    """steps between evaluations of 2,000 samples, which keep the best generator by FID (by default
+    none)"""
 
 
 BOOKKEEPING = frozenset(
     "steps data_dir data_file out overwrite steps_per_call log_every sample_every checkpoint_every "
-    "devices distributed coordinator num_processes process_id".split()
+    "evaluate_every devices distributed coordinator num_processes process_id".split()
 )
 """The settings that a run may change when it is continued: they do not decide its state."""
 

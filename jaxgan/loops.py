@@ -214,14 +214,16 @@ class Call(NamedTuple):
     first, last: numbers of its steps, counted from 1. metrics: arrays `[last - first + 1]`.
     taken: how many steps the state has taken, a scalar; less than `last` once it is frozen.
     images, snapshot: samples and state after the last step; None unless asked for.
+    generator: the variables of the averaged generator to be evaluated; None unless asked for.
     """
 
     first: int
     last: int
     metrics: Metrics
     taken: jax.Array
-    images: jax.Array | None
-    snapshot: Snapshot | None
+    images: jax.Array | None = None
+    snapshot: Snapshot | None = None
+    generator: dict | None = None
 
 
 class Plan(NamedTuple):
@@ -232,10 +234,12 @@ class Plan(NamedTuple):
     steps_per_call: int
     sample_every: int
     checkpoint_every: int
+    evaluate_every: int | None = None
 
     def end_of_call(self, done: int) -> int:
         """Returns the step at which the call that begins after `done` steps ends."""
-        due = ((done // n + 1) * n for n in (self.sample_every, self.checkpoint_every))
+        every = (self.sample_every, self.checkpoint_every, self.evaluate_every)
+        due = ((done // n + 1) * n for n in every if n)
         return min(self.steps, done + self.steps_per_call, *due)
 
 
@@ -262,6 +266,7 @@ def calls(
         non_finite if layout.seeds is None else lambda state: {}
     )  # Frozen before they are bad.
     averaged = layout.each_seed(gan.averaged)
+    generator = layout.readable(averaged)
     snapshot = layout.readable(
         lambda key, state: Snapshot(state, averaged(key, state), checked(state))
     )
@@ -270,11 +275,13 @@ def calls(
     while done < plan.steps and not stopping():
         end = plan.end_of_call(done)
         state, metrics = compiled(end - done)(key, state, dataset)
-        call = Call(done + 1, end, *readable((metrics, state.step)), None, None)
+        call = Call(done + 1, end, *readable((metrics, state.step)))
         if end % plan.sample_every == 0 or end == plan.steps:
             call = call._replace(images=sample(key, state))
         if end % plan.checkpoint_every == 0 or end == plan.steps:
             call = call._replace(snapshot=snapshot(key, state))
+        if plan.evaluate_every and end % plan.evaluate_every == 0:
+            call = call._replace(generator=generator(key, state))
         if pending:
             yield pending
         done, pending = end, call

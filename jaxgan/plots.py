@@ -6,10 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.data.arrays import pixels
 from jaxgan.files import replacing
 
 PADDING = 2
 FRAMES = 60
+SCORES = {
+    "Frechet distance (FID)": (("fid", "2,000 samples"),),
+    "share of samples": (
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("high_quality", "high quality"),
+    ),
+    "modes": (("modes", "captured"),),
+}
+"""Panels of curves that a run has where it is evaluated."""
 SAMPLES_A_SEED = 16
 
 
@@ -41,10 +52,9 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    pixels = np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
     tall, wide = height + PADDING, width + PADDING
     sheet = np.zeros((rows * tall + PADDING, columns * wide + PADDING, channels), np.uint8)
-    for i, image in enumerate(pixels):
+    for i, image in enumerate(pixels(images)):
         top, left = i // columns * tall + PADDING, i % columns * wide + PADDING
         sheet[top : top + height, left : left + width] = image
     return sheet[..., 0] if channels == 1 else sheet
@@ -84,13 +94,17 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
         "mean probability of being real": (("d_real", "real"), ("d_fake", "generated")),
         "gradient norm": (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
     }
-    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for title, curves in SCORES.items():
+        if any(name in row for row in rows for name, _ in curves):
+            panels[title] = curves
+    figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
     if (seeds := len({row.get("seed") for row in rows})) > 1:
         title = f"mean and standard deviation over {seeds} seeds"
         figure.suptitle(title, fontsize="medium")
-    for axes, (title, curves) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for name, label in curves:
-            _curve(axes, name, label, rows)
+            if own := [row for row in rows if name in row]:
+                _curve(axes, name, label, own)
         axes.set(title=title, xlabel="step")
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)

@@ -5,7 +5,7 @@ import json
 import shutil
 import statistics
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -19,6 +19,8 @@ from jaxgan.files import read_json, write_json, write_text
 from jaxgan.gan import GANState, Metrics
 from jaxgan.loops import Call, Snapshot, steps_taken
 
+SCORES = ("fid", "precision", "recall", "modes", "high_quality")
+"""What `metrics.jsonl` holds, beside the metrics of the step, where a run is evaluated."""
 CONTENTS = (
     "metrics.jsonl",
     "samples",
@@ -28,6 +30,9 @@ CONTENTS = (
     "checkpoints",
     "damaged",
     "generator",
+    "generator-best",
+    "evaluation.json",
+    "evaluation-best.json",
     "config.json",
 )
 """Everything that a run writes; `config.json`, by which it is known, is the last to go."""
@@ -41,10 +46,12 @@ class Run:
     description: the content of `config.json`.
     remarks: what the user should know and has not been told yet.
     frozen: why a seed was frozen, by the seed, where one diverged beside others.
+    scorer: a generator's variables to scores by name; for runs that are evaluated on the way.
     """
 
     def __init__(self, path: Path, description: dict, checkpoints: Checkpoints, remarks: list[str]):
         self.path, self.description, self.remarks = path, description, remarks
+        self.scorer: Callable[[dict], dict[str, float]] | None = None
         self.checkpoints = checkpoints
         self.frozen: dict[int, str] = {}
         first, count = description["config"]["seed"], description["config"]["seeds"]
@@ -87,7 +94,8 @@ class Run:
         else:
             self._note_frozen(call, metrics)
         if distributed.is_first():
-            self._log(call, metrics, log_every)
+            scores = self._scores(call)
+            self._log(call, metrics, log_every, scores)
             if call.images is not None:
                 self.picture(call.last, call.images)
         if call.snapshot is not None:
@@ -154,7 +162,8 @@ class Run:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                rows.append({name: row[name] + 0 for name in names})
+                scores = [name for name in row if name in SCORES]
+                rows.append({name: row[name] + 0 for name in (*names, *scores)})
             except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):  # A process was killed while it wrote.
                     break
@@ -164,30 +173,61 @@ class Run:
                 ) from error
         return rows
 
-    def _log(self, call: Call, metrics: dict[str, np.ndarray], log_every: int) -> None:
+    def _log(
+        self, call: Call, metrics: dict[str, np.ndarray], log_every: int, scores: dict[int, dict]
+    ) -> None:
         by_seed = {name: np.atleast_2d(values) for name, values in metrics.items()}
         taken = np.atleast_1d(call.taken)
         with open(self.path / "metrics.jsonl", "a") as file:
-            for i in range(-call.first % log_every, call.last - call.first + 1, log_every):
+            last = call.last - call.first
+            logged = range(-call.first % log_every, last + 1, log_every)
+            for i in sorted({*logged, *([last] if scores else [])}):
                 for k in np.flatnonzero(taken >= call.first + i):
                     row = {"step": call.first + i}
                     if self.seeds is not None:
                         row["seed"] = self.seeds[k]
                     row |= {name: float(values[k, i]) for name, values in by_seed.items()}
+                    row |= scores.get(k, {}) if i == last else {}
                     file.write(json.dumps(row) + "\n")
+
+    def _scores(self, call: Call) -> dict[int, dict]:
+        """Returns the scores of each seed's generator that is to be evaluated, by its place.
+
+        The best one is kept, by the rows logged before: so a run that is continued, from whatever
+        step on, keeps the one that it would have kept.
+        """
+        if call.generator is None:
+            return {}
+        variables, taken = jax.tree.map(np.asarray, (call.generator, call.taken))
+        scores, rows = {}, self.rows()
+        for k, seed, steps, own in self._each(variables, taken):
+            if steps < call.last:
+                continue
+            scores[k] = self.scorer(own)
+            before = [row["fid"] for row in rows if "fid" in row and row.get("seed") == seed]
+            if "fid" in scores[k] and scores[k]["fid"] < min(before, default=np.inf):
+                self._save_generator("generator-best", seed, own, {"step": steps, **scores[k]})
+        return scores
 
     def _save_generators(self, snapshot: Snapshot) -> None:
         """Writes the averaged generator, with several seeds each into a folder of its own."""
         variables, taken = jax.tree.map(np.asarray, (snapshot.generator, snapshot.state.step))
+        for _, seed, steps, own in self._each(variables, taken):
+            self._save_generator("generator", seed, own, {"step": steps})
+
+    def _each(self, variables: dict, taken: np.ndarray) -> Iterator[tuple]:
+        """Yields each seed's place, number (None for one alone), steps taken and variables."""
         if self.seeds is None:
-            save_generator(
-                self.path / "generator", variables, {"step": int(taken), **self.description}
-            )
+            yield 0, None, int(taken), variables
             return
         for k, seed in enumerate(self.seeds):
-            about = {"step": int(taken[k]), "seed": seed, **self.description}
-            own = jax.tree.map(lambda leaf, k=k: leaf[k], variables)
-            save_generator(self.path / "generator" / str(seed), own, about)
+            yield k, seed, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
+
+    def _save_generator(self, name: str, seed: int | None, variables: dict, about: dict) -> None:
+        path = self.path / name
+        if seed is not None:
+            path, about = path / str(seed), {**about, "seed": seed}
+        save_generator(path, variables, {**about, **self.description})
 
     def _results(self, rows: list[dict], taken: np.ndarray) -> dict:
         """Returns each seed's last metrics, and their mean and standard deviation over the seeds.

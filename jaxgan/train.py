@@ -3,10 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-import io
-import itertools
 import os
-import re
 import signal
 import sys
 import threading
@@ -14,8 +11,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxgan.command import keep_compiled, run_command, say, stop_at_once
 from jaxgan.config import Config, validate
-from jaxgan.errors import Interrupted, UsageError, choose, explained
+from jaxgan.errors import Interrupted, UsageError, choose
 
 
 def main(config: Config) -> dict:
@@ -36,7 +34,7 @@ def trained(config: Config) -> dict:
     """Does what `main` says, where JAX is set up and the processes of the run are joined."""
     import jax
 
-    from jaxgan import distributed, loops, run
+    from jaxgan import distributed, evaluate, loops, run
     from jaxgan.build import build, images_a_step, num_samples, parameters
     from jaxgan.description import describe
 
@@ -50,12 +48,16 @@ def trained(config: Config) -> dict:
     model = build(config, dataset)
     out = config.out or default_out(config, dataset)
     description = describe(config, dataset, remark, len(layout.devices), parameters(model))
+    scorers = []
+    if config.evaluate_every:
+        distributed.from_first(lambda: scorers.append(evaluate.scorer(config, description)))
 
     with (
         run.opened(out, description, config.overwrite) as directory,
         stop_signals() as caught,
         distributed.together(),
     ):
+        directory.scorer = next(iter(scorers), None)
         init = jax.jit(layout.each_seed(model.init))
         state = directory.latest(jax.eval_shape(init, key))
         new, state = state is None, init(key) if state is None else state
@@ -74,7 +76,7 @@ def trained(config: Config) -> dict:
         steps_per_call = config.steps_per_call or loops.default_steps_per_call(
             model, layout, key, state, dataset, batch_size
         )
-        every = (config.sample_every, config.checkpoint_every)
+        every = (config.sample_every, config.checkpoint_every, config.evaluate_every)
         plan = loops.Plan(begin, config.steps, steps_per_call, *every)
         draw = functools.partial(model.sample, num_samples=num_samples(config, dataset))
         sample = layout.readable(layout.each_seed(draw))
@@ -199,15 +201,10 @@ def set_up_jax(config: Config) -> None:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if several:  # What XLA has to say of its connections arrives as exceptions too.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import jax
-
-    from jaxgan import distributed
-    from jaxgan.data.cache import user_directory
-
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(user_directory() / "compiled"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    keep_compiled()
     if several:
+        from jaxgan import distributed
+
         distributed.start(config.coordinator, config.num_processes, config.process_id)
 
 
@@ -236,15 +233,6 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def stop_at_once(number: int, frame) -> None:
-    """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
-    message = "jaxgan: stopped at once: the same command continues from what was saved\n"
-    os.write(2, message.encode())
-    if "jaxgan.distributed" in sys.modules:  # Importing it here would take seconds.
-        sys.modules["jaxgan.distributed"].take_back_last_words()
-    os._exit(128 + number)
-
-
 def header(config: Config, dataset, layout, out: Path, begin: int) -> str:
     """Returns the line that says what is about to run."""
     import jax
@@ -260,60 +248,9 @@ def header(config: Config, dataset, layout, out: Path, begin: int) -> str:
     )
 
 
-def say(*lines: str) -> None:
-    """Prints lines, but for empty ones, under the program's name; of several processes one does."""
-    from jaxgan.distributed import is_first
-
-    for line in filter(None, lines):
-        if is_first():
-            print(f"jaxgan: {line}", flush=True)
-
-
-def parsed() -> Config:
-    """Returns the configuration of the command line; raises `UsageError`."""
-    import tyro
-
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(printed):
-            return tyro.cli(Config, prog="python -m jaxgan.train")
-    except SystemExit as end:
-        if not end.code:
-            raise
-    # What tyro prints is a box with a title, the message, and after a rule its hints.
-    lines = (
-        re.sub(r"[\u2500-\u257f]|-{3,}", " ", line).split()
-        for line in printed.getvalue().splitlines()
-    )
-    _, *lines = [" ".join(words) for words in lines if words]
-    hints = ("Perhaps you meant", "For full helptext", "Argument helptext", "Similar")
-    message = itertools.takewhile(lambda line: not line.startswith(hints), lines)
-    raise UsageError(f"{' '.join(message)}; see --help")
-
-
-def drop_late_writes(unraisable) -> None:
-    """Reports an error that nothing could catch, but for one that says nothing new.
-
-    Where a checkpoint fails, the writes still under way find the event loop of its storage closed.
-    """
-    if str(unraisable.exc_value) != "Event loop is closed":
-        sys.__unraisablehook__(unraisable)
-
-
 def command() -> int:
     """Runs the command line and returns its exit status."""
-    sys.unraisablehook = drop_late_writes
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop_at_once)
-    try:
-        main(parsed())
-    except Exception as error:
-        if (known := explained(error)) is None:
-            raise
-        message, status = known
-        print(f"jaxgan: {message}", file=sys.stderr)
-        return status
-    return 0
+    return run_command(Config, main, "python -m jaxgan.train")
 
 
 if __name__ == "__main__":

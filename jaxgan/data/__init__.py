@@ -19,17 +19,22 @@ from jaxgan.data.stacked import Stacked, stacked
 from jaxgan.errors import UsageError, choose
 
 Dataset = Images | Mixture | Stacked
+PARTS = 5
+"""Of a set without splits, one of which is for testing."""
 
 
-def _tfds_images(name: str, data_dir: str | Path | None, image_size: int | None) -> Images:
-    images, labels, fingerprint = tfds.arrays(name, data_dir)
+def _tfds_images(name: str, data_dir, image_size: int | None, split: str | None) -> Images:
+    images, labels, fingerprint = tfds.arrays(name, data_dir, split or "train")
     return _images(images, labels, name, fingerprint, image_size)
 
 
-def _bundled_digits(data_dir, image_size: int | None) -> Images:
+def _bundled_digits(data_dir, image_size: int | None, split: str | None) -> Images:
     del data_dir
-    images, labels = digits()
-    return _images(images, labels, "digits", cache.fingerprint(images, labels), image_size)
+    return own(*digits(), "digits", image_size, split)
+
+
+def _stacked_mnist(data_dir, image_size: int | None, split: str | None) -> Stacked:
+    return stacked(_tfds_images("mnist", data_dir, image_size, split))
 
 
 def _images(images, labels, name: str, fingerprint: str, image_size: int | None) -> Images:
@@ -43,11 +48,12 @@ def _images(images, labels, name: str, fingerprint: str, image_size: int | None)
 DATASETS = {
     **{name: partial(_tfds_images, name) for name in tfds.SOURCES},
     "digits": _bundled_digits,
-    "stacked_mnist": lambda data_dir, size: stacked(_tfds_images("mnist", data_dir, size)),
-    "ring": lambda data_dir, size: ring(),
-    "grid": lambda data_dir, size: grid(),
+    "stacked_mnist": _stacked_mnist,
+    "ring": lambda *_: ring(),
+    "grid": lambda *_: grid(),
 }
-"""By name: functions of a folder of data and a size of images, either of which may be None."""
+"""By name: functions of a folder of data, a size of images and a split, each of which may be None.
+"""
 
 
 def load(
@@ -57,6 +63,7 @@ def load(
     data_file: str | Path | None = None,
     image_size: int | None = None,
     stacked_images: int | None = None,
+    split: str | None = None,
 ) -> tuple[Dataset, str]:
     """Returns a data set and a remark, empty unless another was taken than the default.
 
@@ -65,6 +72,8 @@ def load(
     data_file: an array or a folder of pictures in the place of a named set, see `files.arrays`.
     image_size: pixels, in both directions, to which a black border enlarges images.
     stacked_images: how many triples of stacked MNIST are a fixed set; by default they are fresh.
+    split: "train" or "test", to judge by; unless given, all that a GAN may be trained on: the
+        training split, of a set that has no such splits everything. There a fifth is for testing.
     Raises `UsageError` for an unknown name or another unusable setting, `RunError` where the data
     cannot be had.
     """
@@ -73,21 +82,21 @@ def load(
     if stacked_images is not None and name != "stacked_mnist":
         raise UsageError("--stacked-images is for --dataset stacked_mnist")
     if data_file is not None:
-        return own(*files.arrays(Path(data_file)), Path(data_file).stem, image_size), ""
+        return own(*files.arrays(Path(data_file)), Path(data_file).stem, image_size, split), ""
     if name is not None:
-        dataset = choose("data set", DATASETS, name)(data_dir, image_size)
+        dataset = choose("data set", DATASETS, name)(data_dir, image_size, split)
         if stacked_images is not None:
             dataset = stacked(dataset.digits, stacked_images)
         if image_size is not None and len(dataset.shape) != 3:
             raise UsageError(f"--image-size is for images, and {name} has none")
         return dataset, ""
     try:
-        return DATASETS["mnist"](data_dir, image_size), ""
+        return DATASETS["mnist"](data_dir, image_size, split), ""
     except tfds.Unavailable:
         if data_dir is not None:
             raise
         remark = "MNIST is neither on disk nor downloadable: training on scikit-learn's digits"
-        return DATASETS["digits"](None, image_size), remark
+        return DATASETS["digits"](None, image_size, split), remark
 
 
 def own(
@@ -95,9 +104,11 @@ def own(
     labels: np.ndarray | None = None,
     name: str = "array",
     image_size: int | None = None,
+    split: str | None = None,
 ) -> Images:
     """Returns the data set of arrays: uint8 `[n, h, w]` or `[n, h, w, c]` and labels `[n]`.
 
+    split: "test" for every fifth of them in an order drawn once, "train" for the others.
     Raises `UsageError` for images of another type or shape, or labels that do not go with them.
     """
     images = files.checked(np.asarray(images), name)
@@ -107,5 +118,10 @@ def own(
         if labels.shape != images.shape[:1] or not whole or labels.min() < 0:
             raise UsageError(f"labels must be {len(images)} whole numbers from 0 on, one an image")
         labels = labels.astype(np.int32)
+    if split is not None:
+        order = np.random.Generator(np.random.PCG64(0)).permutation(len(images))
+        test = np.arange(len(images)) % PARTS == 0
+        chosen = order[test if split == "test" else ~test]
+        images, labels = images[chosen], None if labels is None else labels[chosen]
     known = cache.fingerprint(images, np.zeros(0, np.int32) if labels is None else labels)
     return _images(images, labels, name, known, image_size)

@@ -68,6 +68,11 @@ def unit(images: jax.Array) -> jax.Array:
     return images.astype(jnp.float32) / 127.5 - 1
 
 
+def pixels(images: np.ndarray) -> np.ndarray:
+    """Returns images in [-1, 1] as uint8, rounded; what lies outside is cut off."""
+    return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
 def padded(images: np.ndarray, size: int | None) -> np.ndarray:
     """Returns images `[n, h, w, c]` with a black border that makes them `size` pixels each way.
 

@@ -1,0 +1,1 @@
+"""What samples are worth: pure functions of features, and the networks that features come from."""

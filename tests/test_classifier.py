@@ -1,0 +1,83 @@
+"""The classifier that comes with the package, and those that are trained."""
+
+import numpy as np
+import pytest
+
+from jaxgan import classify, data
+from jaxgan.checkpoint import sha256
+from jaxgan.errors import RunError, UsageError
+from jaxgan.metrics import classifier
+
+
+@pytest.fixture(scope="module")
+def of_mnist():
+    return classifier.load(classifier.MNIST)
+
+
+def test_the_classifier_of_mnist_comes_with_the_package(of_mnist):
+    assert classifier.MNIST.stat().st_size < 1_000_000
+    assert of_mnist.about["accuracy"] >= 0.992
+    assert of_mnist.digest == sha256(of_mnist.variables)
+    assert of_mnist.about["command"].startswith("python -m jaxgan.classify --dataset mnist ")
+    assert of_mnist.num_classes == 10
+
+
+def test_it_is_as_accurate_as_it_says(of_mnist, mnist_dir):
+    test, _ = data.load("mnist", mnist_dir, split="test")
+    assert len(test.images) == 10_000
+    found = classifier.accuracy(of_mnist.variables, test)
+    # Another processor may see two or three images near a boundary otherwise.
+    assert abs(found - of_mnist.about["accuracy"]) < 5e-4
+    train, _ = data.load("mnist", mnist_dir, split="train")
+    assert train.fingerprint == data.load("mnist", mnist_dir)[0].fingerprint != test.fingerprint
+
+
+def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
+    out = tmp_path / "new" / "digits.safetensors"
+    trained = classify.main(classify.Config(dataset="digits", epochs=3, out=out))
+    test, _ = data.load("digits", split="test")
+    found = classifier.accuracy(trained.variables, test)
+    assert found == trained.about["accuracy"] > 0.6
+    again = classifier.load(out)
+    assert again.digest == trained.digest
+    features, logits = classifier.looked_at(again.variables, np.asarray(test.images))
+    assert features.shape == (len(test.images), classifier.WIDTHS[-1])
+    assert logits.shape == (len(test.images), 10)
+    same = classify.main(classify.Config(dataset="digits", epochs=3, out=tmp_path / "same"))
+    assert same.digest == trained.digest
+
+
+def test_damaged_classifiers_are_refused(tmp_path, of_mnist):
+    path = tmp_path / "bad.safetensors"
+    with pytest.raises(RunError, match="no classifier can be loaded"):
+        classifier.load(path)
+    good = classifier.MNIST.read_bytes()
+    for bad in (b"", good[:1000], good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]):
+        path.write_bytes(bad)
+        with pytest.raises(RunError, match="delete that file, and it is trained again"):
+            classifier.load(path)
+
+
+def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
+    whole, train, test = (data.load("digits", split=s)[0] for s in (None, "train", "test"))
+    assert (len(whole.images), len(train.images), len(test.images)) == (1797, 1437, 360)
+    rows = lambda part: {image.tobytes() for image in np.asarray(part.images)}
+    assert rows(train) | rows(test) == rows(whole)
+    assert not rows(train) & rows(test)
+    known = lambda part: zip(np.asarray(part.images), np.asarray(part.labels), strict=True)
+    labels = {image.tobytes(): label for image, label in known(whole)}
+    assert all(labels[image.tobytes()] == label for image, label in known(test))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "name the data"),
+        ({"dataset": "digits", "epochs": 0}, "--epochs 0 must be at least 1"),
+        ({"dataset": "ring"}, "ring has no labelled images"),
+        ({"dataset": "cats"}, "unknown data set 'cats'"),
+    ],
+)
+def test_what_cannot_be_classified_is_refused(settings, words):
+    with pytest.raises(UsageError, match=words):
+        classify.main(classify.Config(**settings))

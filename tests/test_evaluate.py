@@ -1,0 +1,297 @@
+"""The command that judges runs, and judging on the way."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan import evaluate, train
+from jaxgan.checkpoint import load_generator
+from jaxgan.config import Config
+from jaxgan.errors import RunError, UsageError
+from jaxgan.judge import cropped
+from jaxgan.metrics.classifier import MNIST, load
+from jaxgan.metrics.score import asked_accuracy
+
+SMALL = Config(
+    dataset="digits",
+    batch_size=16,
+    latent_size=8,
+    width=8,
+    steps=60,
+    steps_per_call=10,
+    sample_every=30,
+    checkpoint_every=30,
+    evaluate_every=20,
+    conditional=True,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
+    """Few samples, and a classifier of few steps: what is asked is how they are put together."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluate, "QUICK_SAMPLES", 200)
+        patched.setattr(evaluate, "CHUNK", 100)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluated") / "run"
+    train.main(dataclasses.replace(SMALL, out=out))
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(finished):
+    return evaluate.main(evaluate.Config((finished,), samples=250, keys=2))[str(finished)]
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+NAMES = {
+    "fid",
+    "kid",
+    "score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "class_kl",
+    "asked_accuracy",
+    "cas",
+}
+
+
+def test_an_evaluation_says_all_that_it_is_of(finished, results):
+    assert read(finished / "evaluation.json") == results
+    protocol = results["protocol"]
+    assert (protocol["samples"], protocol["split"], protocol["keys"]) == (250, "test", [0, 1])
+    assert protocol["features"] == "classifier of digits"
+    assert len(protocol["digest"]) == 64
+    assert protocol["data"] == read(finished / "config.json")["dataset"]["fingerprint"]
+    (seed,) = results["seeds"].values()
+    assert seed["step"] == 60
+    assert set(results["mean"]) == set(results["real"]) == NAMES
+    for name in NAMES - {"cas"}:
+        values = [row[name] for row in seed["by_key"]]
+        np.testing.assert_allclose(results["mean"][name], np.mean(values))
+        np.testing.assert_allclose(results["std"][name], np.std(values, ddof=1))
+    assert seed["by_key"][0]["fid"] != seed["by_key"][1]["fid"]
+
+
+def test_real_digits_score_better_than_an_untrained_generators(results):
+    real, mean = results["real"], results["mean"]
+    assert real["fid"] < mean["fid"] / 10
+    assert real["asked_accuracy"] > 0.8 > mean["asked_accuracy"]
+    assert real["coverage"] > 0.8 > mean["coverage"]
+    assert real["cas"] > mean["cas"]
+
+
+def test_the_table_begins_with_real_data(finished, results, capsys):
+    evaluate.main(evaluate.Config((finished,), stored=True))
+    title, real, run, protocol = capsys.readouterr().out.splitlines()
+    assert title.split()[:4] == ["FID", "KID", "x", "1000"]
+    assert real.startswith("real (training split)")
+    assert f"{results['real']['fid']:.2f}" in real
+    assert run.startswith(str(finished))
+    assert f"{results['mean']['fid']:.2f} ± {results['std']['fid']:.2f}" in run
+    assert "250 samples against the test split" in protocol
+    assert results["protocol"]["digest"][:12] in protocol
+
+
+def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path, monkeypatch):
+    other = shutil.copytree(finished, tmp_path / "other")
+    config = evaluate.Config((finished, other), samples=250, keys=1, seed=1)
+    first, second = evaluate.main(config).values()
+    assert first["mean"] == second["mean"]
+    (seed,) = results["seeds"].values()
+    found = {name: v for name, v in first["mean"].items() if name != "cas"}
+    assert found == seed["by_key"][1]
+    # And where nothing was kept of the real data yet.
+    nowhere = lambda what, judge, suffix: tmp_path / f"{what.replace('/', '')[-40:]}{suffix}"
+    monkeypatch.setattr(evaluate, "kept", nowhere)
+    again = evaluate.main(config)
+    assert again[str(finished)]["real"] == first["real"]
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_evaluations_that_do_not_compare_are_refused(finished, results, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    changed = read(other / "evaluation.json")
+    both = evaluate.Config((finished, other), stored=True)
+    for name, value in (("digest", "0" * 64), ("samples", 99)):
+        altered = {**changed, "protocol": {**changed["protocol"], name: value}}
+        (other / "evaluation.json").write_text(json.dumps(altered))
+        with pytest.raises(UsageError, match=f"do not go into one table: they differ in .* {name}"):
+            evaluate.main(both)
+    train.main(Config(dataset="ring", width=8, steps=2, batch_size=8, out=tmp_path / "ring"))
+    with pytest.raises(UsageError, match="differ in their data"):
+        evaluate.main(evaluate.Config((finished, tmp_path / "ring")))
+
+
+def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for config, words in (
+        (evaluate.Config(()), "name the run directories"),
+        (evaluate.Config((tmp_path / "empty",)), "is not a run directory"),
+        (evaluate.Config((finished,), samples=1), "--samples 1 must be at least 2"),
+        (evaluate.Config((finished,), keys=0), "--keys 0 must be at least 1"),
+        (evaluate.Config((finished,), samples=60), "60 real samples are too few"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            evaluate.main(config)
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    config = evaluate.Config((copy,), stored=True)
+    about = read(copy / "generator" / "generator.json")
+    (copy / "generator" / "generator.json").write_text(json.dumps({**about, "step": 61}))
+    with pytest.raises(RunError, match="is not of step 61: evaluate without --stored"):
+        evaluate.main(config)
+    (copy / "evaluation.json").unlink()
+    with pytest.raises(RunError, match="missing or damaged: evaluate without --stored"):
+        evaluate.main(config)
+    (copy / "generator" / "weights.npz").write_bytes(b"")
+    with pytest.raises(RunError, match="no generator can be loaded"):
+        evaluate.main(evaluate.Config((copy,), samples=250))
+    known = read(copy / "config.json")
+    known["dataset"]["fingerprint"] = "other"
+    (copy / "config.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match="digits is not what the run was trained on"):
+        evaluate.main(evaluate.Config((copy,)))
+
+
+def test_errors_are_one_line_and_a_status(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path / "none")])
+    assert evaluate.command() == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path), "--samples", "many"])
+    assert evaluate.command() == 2
+    assert "see --help" in capsys.readouterr().err
+
+
+def test_a_run_is_judged_on_the_way_and_its_best_generator_kept(finished):
+    found = {row["step"]: row for row in rows(finished) if "fid" in row}
+    assert list(found) == [20, 40, 60]
+    assert all({"precision", "recall", "d_loss"} <= row.keys() for row in found.values())
+    best = min(found.values(), key=lambda row: row["fid"])
+    about = read(finished / "generator-best" / "generator.json")
+    assert (about["step"], about["fid"]) == (best["step"], best["fid"])
+    images = load_generator(finished / "generator-best")(jax.random.key(0), 4)
+    assert images.shape == (4, 28, 28, 1)
+    again = evaluate.main(evaluate.Config((finished,), samples=250, keys=1, best=True))
+    assert read(finished / "evaluation-best.json") == again[str(finished)]
+    assert again[str(finished)]["protocol"]["generator"] == "best"
+
+
+def test_a_run_that_is_judged_continues_exactly(finished, tmp_path):
+    out = tmp_path / "run"
+    # A step between the evaluations, and one that is logged only because of one.
+    for steps in (30, 50, 60):
+        train.main(dataclasses.replace(SMALL, out=out, steps=steps))
+    assert rows(out) == rows(finished)
+    best = "generator-best/generator.json"
+    assert read(out / best)["fid"] == read(finished / best)["fid"]
+    digest = lambda run: read(run / "summary.json")["state_sha256"]
+    assert digest(out) == digest(finished)
+    unjudged = tmp_path / "unjudged"
+    train.main(dataclasses.replace(SMALL, out=unjudged, evaluate_every=None))
+    assert digest(unjudged) == digest(finished)
+    assert not (unjudged / "generator-best").exists()
+
+
+def test_steps_that_are_judged_are_logged(tmp_path):
+    out = tmp_path / "run"
+    train.main(dataclasses.replace(SMALL, out=out, steps=8, log_every=5, evaluate_every=4))
+    assert [row["step"] for row in rows(out)] == [4, 5, 8]
+    assert ["fid" in row for row in rows(out)] == [True, False, True]
+
+
+def test_each_of_several_seeds_is_judged(tmp_path):
+    out = tmp_path / "run"
+    train.main(dataclasses.replace(SMALL, out=out, steps=20, seeds=2, seed=5, evaluate_every=10))
+    assert [(r["step"], r["seed"]) for r in rows(out) if "fid" in r] == [
+        (10, 5),
+        (10, 6),
+        (20, 5),
+        (20, 6),
+    ]
+    for seed in (5, 6):
+        own = [row["fid"] for row in rows(out) if "fid" in row and row["seed"] == seed]
+        assert read(out / "generator-best" / str(seed) / "generator.json")["fid"] == min(own)
+    (result,) = evaluate.main(evaluate.Config((out,), samples=250, keys=1)).values()
+    assert result["deviation_over"] == "seeds"
+    fids = [result["seeds"][seed]["mean"]["fid"] for seed in ("5", "6")]
+    np.testing.assert_allclose(result["std"]["fid"], np.std(fids, ddof=1))
+
+
+def test_mixtures_are_judged_by_their_modes(tmp_path):
+    out = tmp_path / "run"
+    config = Config(dataset="grid", width=8, steps=10, batch_size=8, evaluate_every=5, out=out)
+    train.main(config)
+    assert [row["step"] for row in rows(out) if {"modes", "high_quality"} <= row.keys()] == [5, 10]
+    (result,) = evaluate.main(evaluate.Config((out,), samples=2500, keys=2)).values()
+    real = result["real"]
+    assert (real["modes"], result["protocol"]["samples"]) == (25, 2500)
+    np.testing.assert_allclose(real["high_quality"], 0.989, atol=0.01)
+    np.testing.assert_allclose(real["covariance_ratio"], 1, atol=0.1)
+    assert result["mean"]["modes"] < 25
+
+
+def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
+    monkeypatch.setattr(evaluate, "STACKED_SAMPLES", 3_000)
+    out = tmp_path / "run"
+    train.main(
+        Config(
+            dataset="stacked_mnist",
+            data_dir=mnist_dir,
+            image_size=32,
+            width=8,
+            steps=2,
+            batch_size=8,
+            out=out,
+        )
+    )
+    (result,) = evaluate.main(evaluate.Config((out,), samples=500, keys=1)).values()
+    assert result["protocol"]["digest"] == load(MNIST).digest
+    real = result["real"]
+    # Of 3,000 triples a few modes are never drawn: 1,000 exp(-3).
+    assert 930 < real["modes"] < 970
+    np.testing.assert_allclose(real["floor"], 999 / 6_000 + 0.0043, atol=1e-3)
+    np.testing.assert_allclose(real["kl_data"], 999 / 6_000, atol=0.03)
+    assert abs(real["kl_corrected"]) < 0.05
+    assert result["mean"]["modes"] < 100
+    assert result["mean"]["fid"] > 100 * real["fid"]
+
+
+def test_images_are_compared_without_their_border():
+    images = np.arange(2 * 6 * 6).reshape(2, 6, 6, 1)
+    np.testing.assert_array_equal(cropped(images, (4, 2, 1)), images[:, 1:5, 2:4])
+    with pytest.raises(UsageError, match="cannot be compared"):
+        cropped(images, (8, 8, 1))
+    with pytest.raises(UsageError, match="cannot be compared"):
+        cropped(images, (4, 4, 3))
+
+
+def test_conditional_samples_ask_for_each_class_as_often(finished):
+    about = read(finished / "config.json")
+    asked_for = []
+
+    def draw(key, count, labels):
+        asked_for.append(np.asarray(labels))
+        return np.zeros((count, 28, 28, 1))
+
+    images, asked = evaluate.samples(draw, about, jax.random.key(0), 230)
+    assert len(images) == len(asked) == 230
+    assert asked_accuracy(np.concatenate(asked_for)[:230], asked) == 1
+    np.testing.assert_array_equal(np.bincount(asked), np.full(10, 23))
