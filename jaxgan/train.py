@@ -34,7 +34,7 @@ def trained(config: Config) -> dict:
     """Does what `main` says, where JAX is set up and the processes of the run are joined."""
     import jax
 
-    from jaxgan import distributed, evaluate, loops, run
+    from jaxgan import distributed, loops, run
     from jaxgan.build import build, images_a_step, num_samples, parameters
     from jaxgan.description import describe
 
@@ -50,7 +50,9 @@ def trained(config: Config) -> dict:
     description = describe(config, dataset, remark, len(layout.devices), parameters(model))
     scorers = []
     if config.evaluate_every:
-        distributed.from_first(lambda: scorers.append(evaluate.scorer(config, description)))
+        from jaxgan.protocol import scorer
+
+        distributed.from_first(lambda: scorers.append(scorer(description)))
 
     with (
         run.opened(out, description, config.overwrite) as directory,

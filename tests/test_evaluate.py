@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import evaluate, train
+from jaxgan import evaluate, protocol, train
 from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
 from jaxgan.errors import RunError, UsageError
@@ -34,8 +34,8 @@ SMALL = Config(
 def quickly():
     """Few samples, and a classifier of few steps: what is asked is how they are put together."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(evaluate, "QUICK_SAMPLES", 200)
-        patched.setattr(evaluate, "CHUNK", 100)
+        patched.setattr(protocol, "QUICK_SAMPLES", 200)
+        patched.setattr(protocol, "CHUNK", 100)
         yield
 
 
@@ -120,7 +120,7 @@ def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path,
     assert found == seed["by_key"][1]
     # And where nothing was kept of the real data yet.
     nowhere = lambda what, judge, suffix: tmp_path / f"{what.replace('/', '')[-40:]}{suffix}"
-    monkeypatch.setattr(evaluate, "kept", nowhere)
+    monkeypatch.setattr(protocol, "kept", nowhere)
     again = evaluate.main(config)
     assert again[str(finished)]["real"] == first["real"]
     assert len(list(tmp_path.glob("*.npz"))) == 2
@@ -249,7 +249,7 @@ def test_mixtures_are_judged_by_their_modes(tmp_path):
 
 
 def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
-    monkeypatch.setattr(evaluate, "STACKED_SAMPLES", 3_000)
+    monkeypatch.setattr(protocol, "STACKED_SAMPLES", 3_000)
     out = tmp_path / "run"
     train.main(
         Config(
@@ -291,7 +291,7 @@ def test_conditional_samples_ask_for_each_class_as_often(finished):
         asked_for.append(np.asarray(labels))
         return np.zeros((count, 28, 28, 1))
 
-    images, asked = evaluate.samples(draw, about, jax.random.key(0), 230)
+    images, asked = protocol.samples(draw, about, jax.random.key(0), 230)
     assert len(images) == len(asked) == 230
     assert asked_accuracy(np.concatenate(asked_for)[:230], asked) == 1
     np.testing.assert_array_equal(np.bincount(asked), np.full(10, 23))

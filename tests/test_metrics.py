@@ -23,6 +23,8 @@ from jaxgan.metrics.score import (
     kl_divergence,
 )
 
+NO_FIDELITY = "torch-fidelity, or torchvision which it needs, is missing"
+
 
 def drawn(seed=0, count=300, size=12, shift=0.3):
     """Real and generated features, correlated and different."""
@@ -76,10 +78,28 @@ def test_kernel_distance_is_its_definition():
 
 
 def test_kernel_distance_is_torch_fidelitys():
-    metric = pytest.importorskip("torch_fidelity.metric_kid", reason="torch-fidelity is missing")
+    fidelity = pytest.importorskip(
+        "torch_fidelity.metric_kid", reason=NO_FIDELITY, exc_type=ImportError
+    )
+    torch = pytest.importorskip("torch")
     real, fake = drawn(count=400)
-    found = metric.polynomial_mmd(real, fake, 3, None, 1)
-    np.testing.assert_allclose(squared_mmd(real, fake), found, rtol=1e-9)
+    settings = {"kid_subsets": 1, "kid_subset_size": 400, "verbose": False}
+    found = fidelity.kid_features_to_metric(*map(torch.tensor, (real, fake)), **settings)
+    expected = found["kernel_inception_distance_mean"]
+    np.testing.assert_allclose(squared_mmd(real, fake), expected, rtol=1e-9)
+
+
+def test_frechet_distance_is_torch_fidelitys():
+    fidelity = pytest.importorskip(
+        "torch_fidelity.metric_fid", reason=NO_FIDELITY, exc_type=ImportError
+    )
+    torch = pytest.importorskip("torch")
+    statistics = [
+        fidelity.fid_features_to_statistics(torch.tensor(features)) for features in drawn()
+    ]
+    found = fidelity.fid_statistics_to_metric(*statistics, verbose=False)
+    expected = found["frechet_inception_distance"]
+    np.testing.assert_allclose(fid(*drawn()), expected, rtol=1e-6)
 
 
 def test_kernel_distance_is_unbiased():

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import train
+from jaxgan import classify, evaluate, train
 from jaxgan.config import Config
 from jaxgan.data import load
 from jaxgan.gan import gan
@@ -59,6 +59,11 @@ def test_composition_example(blocks):
 
 
 def test_flags_exist():
-    known = {"--" + name.replace("_", "-") for name in Config.__dataclass_fields__} | {"--help"}
+    names = {
+        name
+        for of in (Config, evaluate.Config, classify.Config)
+        for name in of.__dataclass_fields__
+    }
+    known = {"--" + name.replace("_", "-") for name in names} | {"--help"}
     text = re.sub(r"^#SBATCH.*$", "", README, flags=re.MULTILINE)
     assert set(re.findall(r"--[a-z][a-z0-9-]+(?<!-)", text)) <= known
