@@ -1,16 +1,18 @@
 """How good is the classic exercise, two three-layer perceptrons, at drawing MNIST's digits?
 
-Claim: CLAIM
+Claim: the averaged generator draws fog for the first epoch, digits that a classifier knows after
+ten, and is still getting better after fifty: its FID (features of the classifier that comes with
+the package) falls from 14.6 at 5 epochs to 7.7, 4.0 and 2.5 at 10, 20 and 50, where real digits
+score 0.03; 77 % of the real digits then lie near generated ones. Seeds differ by 4 to 6 % of that.
 
     python experiments/mnist_mlp.py --data-dir ~/tensorflow_datasets
 
 It trains each seed for one epoch, judges the averaged generator, continues to five epochs, and so
-on; 10,000 samples against the test split, features of the classifier that comes with the package.
-A run that was stopped is continued.
+on; 10,000 samples against the test split. What was stopped is continued.
 
 Measured with the seeds 0 to 4 on 2 cores of an AMD EPYC (jax 0.10.2): the table, mean and standard
-deviation over the seeds, is in `experiments/results/mnist_mlp.md`; the last samples of seed 0 are
-in `experiments/results/mnist_mlp.png`.
+deviation over the seeds, is in `experiments/results/mnist_mlp.md`; samples of seed 0 after
+20,000 steps are in `experiments/results/mnist_mlp.png`.
 """
 
 import statistics
