@@ -1,5 +1,6 @@
 """Saved states (Orbax), and the averaged generator by itself."""
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -16,6 +17,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxgan import distributed
+from jaxgan.config import Config
 from jaxgan.errors import RunError, UsageError, choose
 from jaxgan.files import replacing, write_text
 from jaxgan.gan import leaves
@@ -174,14 +176,19 @@ def load_generator(directory: str | Path) -> Callable[..., jax.Array]:
         about = json.loads((directory / "generator.json").read_text())
         with np.load(directory / "weights.npz", allow_pickle=False) as file:
             variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")
-        draw = sampler(about)
+        sample = partial(sampler(about), variables)
+        jax.eval_shape(lambda: sample(jax.random.key(0), 1))
     except UsageError:
         raise
     except Exception as error:  # A damaged archive raises errors of many types.
         seeds = sorted(path.parent.name for path in directory.glob("*/generator.json"))
-        reason = f"it holds those of the seeds {', '.join(seeds)}: name one" if seeds else error
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"generator.json lacks {reason}"
+        if seeds:
+            reason = f"it holds those of the seeds {', '.join(seeds)}: name one"
         raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
-    return partial(draw, variables)
+    return sample
 
 
 def sampler(about: dict) -> Callable[..., jax.Array]:
@@ -189,7 +196,8 @@ def sampler(about: dict) -> Callable[..., jax.Array]:
 
     about: what `config.json` says of the run.
     """
-    settings, dataset = about["config"], about["dataset"]
+    # Runs of an earlier version lack settings that were added since.
+    settings, dataset = dataclasses.asdict(Config()) | about["config"], about["dataset"]
     num_classes = dataset["num_classes"] if settings["conditional"] else None
     arguments = dataset["shape"], dataset["bounded"], settings["width"], num_classes
     generator, _ = choose("network", NETWORKS, settings["network"])(*arguments)

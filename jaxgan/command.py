@@ -1,6 +1,7 @@
 """What the commands share: flags from a dataclass, errors in one line, and how they are stopped."""
 
 import contextlib
+import functools
 import io
 import itertools
 import os
@@ -12,15 +13,18 @@ from typing import Any
 
 from jaxgan.errors import UsageError, explained
 
+CONTINUES = "the same command continues from what was saved"
 
-def run_command(settings: type, main: Callable, program: str) -> int:
+
+def run_command(settings: type, main: Callable, program: str, stopped: str = CONTINUES) -> int:
     """Runs a command and returns its exit status.
 
     settings: the dataclass of its flags. main: called with one. program: its name in `--help`.
+    stopped: what there is to know when it was stopped by a signal.
     """
     sys.unraisablehook = drop_late_writes
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop_at_once)
+        signal.signal(number, functools.partial(stop_at_once, message=stopped))
     try:
         main(parsed(settings, program))
     except Exception as error:
@@ -60,8 +64,12 @@ def keep_compiled() -> None:
 
     from jaxgan.data.cache import user_directory
 
-    if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(user_directory() / "compiled"))
+    directory = user_directory() / "compiled"
+    with contextlib.suppress(OSError):
+        directory.mkdir(parents=True, exist_ok=True)
+    # Where it cannot be written, JAX would say so at every program.
+    if jax.config.jax_compilation_cache_dir is None and os.access(directory, os.W_OK):
+        jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
@@ -74,10 +82,9 @@ def say(*lines: str) -> None:
             print(f"jaxgan: {line}", flush=True)
 
 
-def stop_at_once(number: int, frame) -> None:
+def stop_at_once(number: int, frame, message: str = CONTINUES) -> None:
     """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
-    message = "jaxgan: stopped at once: the same command continues from what was saved\n"
-    os.write(2, message.encode())
+    os.write(2, f"jaxgan: stopped at once: {message}\n".encode())
     if "jaxgan.distributed" in sys.modules:  # Importing it here would take seconds.
         sys.modules["jaxgan.distributed"].take_back_last_words()
     os._exit(128 + number)

@@ -116,8 +116,8 @@ class Config:
     checkpoint_every: int = 2_000
     """steps between checkpoints; the last three are kept"""
     evaluate_every: int | None = None
-    """steps between evaluations of 2,000 samples, which keep the best generator by FID (by default
-    none)"""
+    """steps between evaluations of 2,000 samples, which of images keep the best generator by FID
+    (by default none)"""
 
 
 BOOKKEEPING = frozenset(

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgan.command import keep_compiled, run_command, say
-from jaxgan.errors import RunError, UsageError
+from jaxgan.errors import RunError, UsageError, explained
 from jaxgan.files import read_json, write_json
+
+PROTOCOL = ("digest", "samples", "split", "keys")
+"""What has to be the same for numbers to go into one table."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +23,11 @@ class Config:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run directories, of the same data"""
     samples: int = 10_000
-    """generated ones, and as many real ones, of which there may be fewer"""
+    """how many generated ones are compared with as many real ones; fewer where these are fewer"""
     keys: int = 3
     """how often they are drawn, each time from other latents"""
     seed: int = 0
-    """the first of the keys that they are drawn from"""
+    """the first of these keys, which have nothing to do with the seeds of the training"""
     best: bool = False
     """judge the best generator by FID (of --evaluate-every) in the place of the last one"""
     inception: Path | None = None
@@ -44,9 +47,12 @@ def main(config: Config) -> dict[str, dict]:
     """
     check(config)
     abouts = {str(run): described(run) for run in config.runs}
+    for run, about in abouts.items():
+        generators(Path(run), about, config.best)
     check_same("data", {run: about["dataset"]["fingerprint"] for run, about in abouts.items()})
     if config.stored:
-        results = {run: stored(Path(run), config.best) for run in abouts}
+        results = {run: stored(Path(run), about, config.best) for run, about in abouts.items()}
+        failures = []
     else:
         keep_compiled()
         from jaxgan.protocol import real_data
@@ -54,10 +60,20 @@ def main(config: Config) -> dict[str, dict]:
         about = next(iter(abouts.values()))
         conditional = any(about["config"].get("conditional") for about in abouts.values())
         real = real_data(about, config.samples, config.data_dir, config.inception, conditional)
-        results = {run: judged(config, Path(run), about, real) for run, about in abouts.items()}
-    for what in ("digest", "samples", "split"):
+        results, failures = {}, []
+        for run, about in abouts.items():
+            try:
+                results[run] = judged(config, Path(run), about, real)
+                write_json(Path(run) / result_name(config.best), results[run])
+            except (UsageError, RunError, OSError) as error:
+                failures.append((run, error))
+    for what in PROTOCOL:
         check_same(what, {run: result["protocol"][what] for run, result in results.items()})
-    print(table(results), flush=True)
+    if results:
+        print(table(results), flush=True)
+    for run, error in failures:
+        reason, status = explained(error)
+        raise (UsageError if status == 2 else RunError)(f"{run}: {reason}") from error
     return results
 
 
@@ -65,6 +81,8 @@ def check(config: Config) -> None:
     """Raises `UsageError` for settings that no evaluation can have."""
     if not config.runs:
         raise UsageError("name the run directories to judge")
+    if len({run.resolve() for run in config.runs}) < len(config.runs):
+        raise UsageError("a run is named twice")
     for name, least in (("samples", 2), ("keys", 1), ("seed", 0)):
         value = getattr(config, name)
         if not least <= value < 2**31:
@@ -73,16 +91,23 @@ def check(config: Config) -> None:
 
 def described(run: Path) -> dict:
     """Returns what `config.json` says of a run; raises `UsageError` where it is none."""
-    about = read_json(run / "config.json")
+    about = read_json(run / "config.json") if run.is_dir() else {}
     if not {"config", "dataset"} <= about.keys():
         raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
+    try:
+        known = {"fingerprint", "name"} <= about["dataset"].keys()
+        whole = known and about["config"]["seed"] + about["config"].get("seeds", 1) > 0
+    except (AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{run / 'config.json'} is damaged: restore it")
     return about
 
 
 def check_same(what: str, values: dict[str, Any]) -> None:
     """Raises `UsageError` where runs differ in what makes numbers comparable."""
-    (first, value), *others = values.items()
-    for run, other in others:
+    first, value = next(iter(values.items()), (None, None))
+    for run, other in values.items():
         if other != value:
             raise UsageError(
                 f"these runs do not go into one table: they differ in their {what} "
@@ -91,20 +116,26 @@ def check_same(what: str, values: dict[str, Any]) -> None:
 
 
 def judged(config: Config, run: Path, about: dict, real) -> dict:
-    """Judges a run, writes its `evaluation.json`, and returns what that says.
+    """Judges a run and returns what its `evaluation.json` is to say.
 
     real: what `jaxgan.protocol.real_data` returned.
     """
-    from jaxgan.protocol import scores_of
+    import jax
+
+    from jaxgan.checkpoint import load_generator
+    from jaxgan.protocol import count_to_draw, scores_of
 
     seeds = {}
     for name, directory in generators(run, about, config.best).items():
         say(f"judging {directory}")
+        step, load = step_of(directory), load_generator(directory)
+        if step_of(directory) != step:
+            raise RunError(f"{directory} was being written: evaluate again")
+        draw = jax.jit(load, static_argnums=1)
         by_key = [
-            scores_of(directory, about, real, key, training=key == config.seed)
+            scores_of(draw, about, real, key, training=key == config.seed)
             for key in range(config.seed, config.seed + config.keys)
         ]
-        step = read_json(directory / "generator.json").get("step")
         seeds[name] = {"step": step, **summed_up(by_key), "by_key": by_key}
     over = "seeds" if len(seeds) > 1 else "keys"
     rows = [seed["mean"] for seed in seeds.values()] if len(seeds) > 1 else by_key
@@ -112,6 +143,7 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         "protocol": {
             **real.judge.about,
             "samples": real.count,
+            "samples_of_modes": count_to_draw(real.train, real.count),
             "split": "test",
             "data": about["dataset"]["fingerprint"],
             "keys": list(range(config.seed, config.seed + config.keys)),
@@ -122,17 +154,26 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         **summed_up(rows),
         "deviation_over": over,
     }
-    write_json(run / result_name(config.best), result)
     return result
 
 
+def step_of(directory: Path) -> int | None:
+    """Returns after which step a generator was saved."""
+    return read_json(directory / "generator.json").get("step")
+
+
 def generators(run: Path, about: dict, best: bool) -> dict[str, Path]:
-    """Returns the folders of a run's generators by their seed."""
+    """Returns the folders of a run's generators by their seed; raises `RunError` without them."""
     directory = run / ("generator-best" if best else "generator")
     first, count = about["config"]["seed"], about["config"].get("seeds", 1)
-    if count == 1:
-        return {str(first): directory}
-    return {str(seed): directory / str(seed) for seed in range(first, first + count)}
+    folders = {str(first): directory}
+    if count > 1:
+        folders = {str(seed): directory / str(seed) for seed in range(first, first + count)}
+    for folder in folders.values():
+        if not (folder / "generator.json").exists():
+            hint = "train images with --evaluate-every" if best else "train it up to a checkpoint"
+            raise RunError(f"there is no generator in {folder}: {hint}")
+    return folders
 
 
 def summed_up(rows: list[dict]) -> dict:
@@ -149,15 +190,19 @@ def result_name(best: bool) -> str:
     return "evaluation-best.json" if best else "evaluation.json"
 
 
-def stored(run: Path, best: bool) -> dict:
+def stored(run: Path, about: dict, best: bool) -> dict:
     """Returns what was found of a run before. Raises `RunError` where that is nothing, or old."""
     path = run / result_name(best)
     result = read_json(path)
-    if not {"protocol", "real", "seeds", "mean", "std"} <= result.keys():
-        raise RunError(f"{path} is missing or damaged: evaluate without --stored")
-    for directory in generators(run, described(run), best).values():
-        step = read_json(directory / "generator.json").get("step")
-        if step not in [seed["step"] for seed in result["seeds"].values()]:
+    try:
+        steps = {name: result["seeds"][name]["step"] for name in generators(run, about, best)}
+        table({str(run): result})
+        protocol = [result["protocol"][what] for what in PROTOCOL]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is missing or damaged: evaluate without --stored") from error
+    del protocol
+    for name, directory in generators(run, about, best).items():
+        if steps[name] != (step := step_of(directory)):
             raise RunError(f"{path} is not of step {step}: evaluate without --stored")
     return result
 
@@ -200,9 +245,11 @@ def table(results: dict[str, dict]) -> str:
     )
     protocol = first["protocol"]
     over = " and ".join(sorted({result["deviation_over"] for result in results.values()}))
+    modes = protocol["samples_of_modes"]
+    counted = "" if modes == protocol["samples"] else f" (modes and KL: {modes:,})"
     return (
-        f"{text}\n{protocol['samples']:,} samples against the {protocol['split']} split, features: "
-        f"{protocol['features']} {protocol['digest'][:12]}; deviations over {over}"
+        f"{text}\n{protocol['samples']:,} samples{counted} against the {protocol['split']} split, "
+        f"features: {protocol['features']} {protocol['digest'][:12]}; deviations over {over}"
     )
 
 
@@ -218,7 +265,7 @@ def cell(name: str, mean: dict, std: dict | None = None) -> str:
 
 def command() -> int:
     """Runs the command line and returns its exit status."""
-    return run_command(Config, main, "python -m jaxgan.evaluate")
+    return run_command(Config, main, "python -m jaxgan.evaluate", "nothing more was written")
 
 
 if __name__ == "__main__":

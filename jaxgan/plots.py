@@ -12,7 +12,7 @@ from jaxgan.files import replacing
 PADDING = 2
 FRAMES = 60
 SCORES = {
-    "Frechet distance (FID)": (("fid", "2,000 samples"),),
+    "Frechet distance (FID)": (("fid", "averaged generator"),),
     "share of samples": (
         ("precision", "precision"),
         ("recall", "recall"),

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import __version__, classify, data
-from jaxgan.checkpoint import load_generator, sampler
+from jaxgan.checkpoint import sampler, sha256
 from jaxgan.command import say
-from jaxgan.data import Dataset, Images, Mixture, Stacked
+from jaxgan.data import Dataset, Images, Mixture, Stacked, tfds
 from jaxgan.data.arrays import pixels, unit
 from jaxgan.data.cache import user_directory
-from jaxgan.errors import UsageError
+from jaxgan.errors import RunError, UsageError
 from jaxgan.files import read_json, replacing, write_json
 from jaxgan.judge import (
     Judge,
@@ -81,12 +82,19 @@ def real_data(
             "data back"
         )
     train, test = get("train"), get("test")
-    trained = None if isinstance(train, Mixture) else classifier_of(settings, train, data_dir)
-    judge = judge_of(train, trained, None if inception is None else inception_of(inception))
     sizes = [len(part.images) for part in (train, test) if isinstance(part, Images)]
     count = min([samples, *sizes])
     if count < samples:
         say(f"there are {count:,} real samples to compare with: taking as many generated ones")
+    if sizes and inception is None and count <= (least := classifier.WIDTHS[-1]):
+        raise UsageError(
+            f"{count} samples of {train.name} are too few: {least + 1} or more are needed, of real "
+            "and of generated ones"
+        )
+    if sizes and train.name not in tfds.SOURCES:
+        say(f"{train.name} has no test split: compared is a fifth of all that runs are trained on")
+    trained = None if isinstance(train, Mixture) else classifier_of(settings, train, data_dir)
+    judge = judge_of(train, trained, None if inception is None else inception_of(inception))
     real = Real(train, test, count, judge, look_at_real(test, "test", count, judge)[0], {})
     return real._replace(floor=floor_of(real, conditional))
 
@@ -94,16 +102,22 @@ def real_data(
 def floor_of(real: Real, conditional: bool) -> dict[str, float]:
     """Returns the scores of real samples of the training split, which are kept as well."""
     path = kept(f"{real.test.fingerprint} floor {conditional} {real.count}", real.judge, ".json")
-    if floor := read_json(path):
-        return floor
+    known = read_json(path)
+    if known and known.get("sha256") == digest_of(known.get("floor")):
+        return known["floor"]
     seen, labels = look_at_real(real.train, "train", real.count, real.judge)
     floor = all_scores(real, seen, 0, labels if conditional else None)
     if conditional and isinstance(real.train, Images):
         batch = real.train.batch(key_of(0), 0, real.count)
         floor["cas"] = accuracy_of_training(real, *batch)
     with contextlib.suppress(OSError):
-        write_json(path, floor)
+        write_json(path, {"sha256": digest_of(floor), "floor": floor})
     return floor
+
+
+def digest_of(content) -> str:
+    """Returns the SHA-256 of what JSON can hold."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def look_at_real(
@@ -117,11 +131,15 @@ def look_at_real(
     path = kept(f"{part.fingerprint} {split} {count}", judge, ".npz")
     try:
         with np.load(path, allow_pickle=False) as file:
-            return Seen(**{name: file.get(name) for name in Seen._fields}), labels
+            arrays = {name: file[name] for name in Seen._fields if name in file}
+            if str(file["sha256"]) == sha256(arrays):
+                return Seen(**arrays), labels
     except Exception:  # Missing, or damaged: NumPy raises errors of many types.
-        seen = judge.look(np.asarray(batch.images))
+        pass
+    seen = judge.look(np.asarray(batch.images))
+    arrays = {name: array for name, array in seen._asdict().items() if array is not None}
     with contextlib.suppress(OSError), replacing(path) as temporary, open(temporary, "wb") as out:
-        np.savez(out, **{k: v for k, v in seen._asdict().items() if v is not None})
+        np.savez(out, **arrays, sha256=np.array(sha256(arrays)))
     return seen, labels
 
 
@@ -161,7 +179,13 @@ def classifier_of(
     if train.name in ("mnist", "stacked_mnist"):
         return classifier.load(classifier.MNIST)
     if (place := classifier.place(train)).exists():
-        return classifier.load(place)
+        trained = classifier.load(place)
+        if trained.about["fingerprint"] != train.fingerprint:
+            raise RunError(
+                f"{place} is the classifier of {trained.about['dataset']}, and not of these "
+                f"{train.name}: delete that file, and one is trained"
+            )
+        return trained
     file = settings.get("data_file")
     where = data_dir or settings.get("data_dir")
     return classify.main(
@@ -192,12 +216,12 @@ def inception_of(path: Path) -> tuple[Callable, str]:
     return look, digest
 
 
-def scores_of(directory: Path, about: dict, real: Real, key: int, training: bool) -> dict:
+def scores_of(draw: Callable, about: dict, real: Real, key: int, training: bool) -> dict:
     """Returns the scores of the samples that a generator draws with a key.
 
+    draw: `(key, num_samples[, labels]) -> samples`.
     training: whether to train a classifier on the samples of a conditional GAN as well.
     """
-    draw = jax.jit(load_generator(directory), static_argnums=1)
     images, asked = samples(draw, about, key_of(key), count_to_draw(real.train, real.count))
     found = all_scores(real, real.judge.look(images), key, asked)
     if asked is not None and training and isinstance(real.train, Images):
@@ -212,7 +236,7 @@ def samples(
 
     draw: `(key, num_samples[, labels]) -> samples`.
     """
-    settings, num_classes = about["config"], about["dataset"]["num_classes"]
+    settings, num_classes = about["config"], about["dataset"].get("num_classes")
     asked = np.arange(count) % num_classes if settings.get("conditional") else None
     parts = []
     for first in range(0, count, CHUNK):
@@ -227,13 +251,16 @@ def count_to_draw(part: Dataset, count: int) -> int:
 
 
 def all_scores(real: Real, fake: Seen, key: int, asked: np.ndarray | None) -> dict[str, float]:
-    """Returns the scores of samples by their names, see `jaxgan.judge`."""
+    """Returns the scores of samples by their names, see `jaxgan.judge`, but for those without one.
+
+    There is no variance where no mode of a mixture was reached, for example.
+    """
     rng = np.random.default_rng(key)
     asked = None if asked is None else asked[: real.count]
     found = scores(real.train, first(real, real.seen), first(real, fake), rng, asked)
     if isinstance(real.train, Stacked):
         found |= stacked_scores(real.train, fake.classes[:STACKED_SAMPLES])
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
 def first(real: Real, seen: Seen) -> Seen:
@@ -261,7 +288,10 @@ def scorer(about: dict, data_dir: Path | None = None) -> Callable[[dict], dict[s
 
     about: what `config.json` says of the run. data_dir: where its data are, unless it says so.
     """
-    real = real_data(about, QUICK_SAMPLES, data_dir)
+    try:
+        real = real_data(about, QUICK_SAMPLES, data_dir)
+    except UsageError as error:
+        raise UsageError(f"leave out --evaluate-every: {error}") from error
     draw = jax.jit(sampler(about), static_argnums=2)
 
     def score(variables: dict) -> dict[str, float]:

@@ -193,8 +193,7 @@ class Run:
     def _scores(self, call: Call) -> dict[int, dict]:
         """Returns the scores of each seed's generator that is to be evaluated, by its place.
 
-        The best one is kept, by the rows logged before: so a run that is continued, from whatever
-        step on, keeps the one that it would have kept.
+        The best one is kept, which in a run that is continued may already be that of a later step.
         """
         if call.generator is None:
             return {}
@@ -203,8 +202,15 @@ class Run:
         for k, seed, steps, own in self._each(variables, taken):
             if steps < call.last:
                 continue
-            scores[k] = self.scorer(own)
-            before = [row["fid"] for row in rows if "fid" in row and row.get("seed") == seed]
+            try:
+                scores[k] = self.scorer(own)
+            except UsageError as error:  # Such as of a generator that draws one image only.
+                which = "" if seed is None else f" of seed {seed}"
+                self.remarks.append(f"the samples{which} at step {steps} have no scores: {error}")
+                continue
+            kept = self.path / "generator-best" / ("" if seed is None else str(seed))
+            before = [row for row in rows if row.get("seed") == seed]
+            before = [r["fid"] for r in (*before, read_json(kept / "generator.json")) if "fid" in r]
             if "fid" in scores[k] and scores[k]["fid"] < min(before, default=np.inf):
                 self._save_generator("generator-best", seed, own, {"step": steps, **scores[k]})
         return scores

@@ -43,6 +43,8 @@ def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
     features, logits = classifier.looked_at(again.variables, np.asarray(test.images))
     assert features.shape == (len(test.images), classifier.WIDTHS[-1])
     assert logits.shape == (len(test.images), 10)
+    with pytest.raises(UsageError, match="exists: numbers may refer to it"):
+        classify.main(classify.Config(dataset="digits", epochs=3, out=out))
     same = classify.main(classify.Config(dataset="digits", epochs=3, out=tmp_path / "same"))
     assert same.digest == trained.digest
 
@@ -75,6 +77,7 @@ def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
         ({}, "name the data"),
         ({"dataset": "digits", "epochs": 0}, "--epochs 0 must be at least 1"),
         ({"dataset": "ring"}, "ring has no labelled images"),
+        ({"dataset": "digits", "seed": -1}, "--seed -1 must be at least 0"),
         ({"dataset": "cats"}, "unknown data set 'cats'"),
     ],
 )

@@ -148,7 +148,9 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
         (evaluate.Config((tmp_path / "empty",)), "is not a run directory"),
         (evaluate.Config((finished,), samples=1), "--samples 1 must be at least 2"),
         (evaluate.Config((finished,), keys=0), "--keys 0 must be at least 1"),
-        (evaluate.Config((finished,), samples=60), "60 real samples are too few"),
+        (evaluate.Config((finished, finished / ".")), "named twice"),
+        (evaluate.Config((finished / "config.json",)), "is not a run directory"),
+        (evaluate.Config((finished,), samples=60), "60 samples of digits are too few: 129"),
     ):
         with pytest.raises(UsageError, match=words):
             evaluate.main(config)
@@ -169,6 +171,104 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     (copy / "config.json").write_text(json.dumps(known))
     with pytest.raises(UsageError, match="digits is not what the run was trained on"):
         evaluate.main(evaluate.Config((copy,)))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "stored", "words"),
+    [
+        ("config.json", '{"config": {}, "dataset": {}}', False, "config.json is damaged"),
+        ("config.json", '{"config": [], "dataset": 3}', False, "config.json is damaged"),
+        ("config.json", "{", False, "is not a run directory"),
+        ("evaluation.json", '{"seeds": []}', True, "missing or damaged"),
+        ("evaluation.json", "[1]", True, "missing or damaged"),
+        ("generator/generator.json", "{}", False, "generator.json lacks 'config'"),
+        ("generator/generator.json", None, False, "train it up to a checkpoint"),
+        ("generator/weights.npz", "PK", False, "no generator can be loaded"),
+    ],
+)
+def test_damaged_files_are_named(finished, results, tmp_path, file, content, stored, words):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / file).unlink()
+    if content is not None:
+        (copy / file).write_text(content)
+    with pytest.raises((UsageError, RunError), match=words) as refused:
+        evaluate.main(evaluate.Config((copy,), samples=250, keys=1, stored=stored))
+    assert "\n" not in str(refused.value)
+
+
+def test_other_weights_than_the_generators_are_refused(finished, results, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    about = read(copy / "generator" / "generator.json")
+    about["config"]["width"] = 16
+    (copy / "generator" / "generator.json").write_text(json.dumps(about))
+    with pytest.raises(RunError, match="no generator can be loaded") as refused:
+        load_generator(copy / "generator")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_run_of_an_earlier_version_is_judged(finished, results, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    for file in (copy / "config.json", copy / "generator" / "generator.json"):
+        about = read(file)
+        for name in ("evaluate_every", "stacked_images", "pack", "seeds"):
+            del about["config"][name]
+        file.write_text(json.dumps(about))
+    found = evaluate.main(evaluate.Config((copy,), samples=250, keys=1))[str(copy)]
+    assert found["mean"] == results["seeds"]["0"]["by_key"][0]
+
+
+def test_a_run_that_cannot_be_judged_does_not_hide_the_others(
+    finished, results, tmp_path, capsys, monkeypatch
+):
+    other = shutil.copytree(finished, tmp_path / "other")
+    (other / "generator" / "weights.npz").write_bytes(b"")
+    with pytest.raises(RunError, match="other: no generator can be loaded"):
+        evaluate.main(evaluate.Config((other, finished), samples=250, keys=1))
+    assert f"{results['real']['fid']:.2f}" in capsys.readouterr().out
+
+    def full(*args):
+        raise OSError(28, "No space left on device", str(finished))
+
+    monkeypatch.setattr(evaluate, "write_json", full)
+    with pytest.raises(RunError, match="No space left on device .* room"):
+        evaluate.main(evaluate.Config((finished,), samples=250, keys=1))
+    assert f"{results['real']['fid']:.2f}" in capsys.readouterr().out
+
+
+def test_what_was_kept_of_real_data_is_not_believed_when_it_is_damaged(
+    finished, results, tmp_path, monkeypatch
+):
+    nowhere = lambda what, judge, suffix: tmp_path / f"{what.replace('/', '')[-40:]}{suffix}"
+    monkeypatch.setattr(protocol, "kept", nowhere)
+    config = evaluate.Config((finished,), samples=250, keys=1)
+    first = evaluate.main(config)[str(finished)]
+    (floor,) = tmp_path.glob("*.json")
+    for content in ('{"fid": "a"}', '{"sha256": "0", "floor": {"fid": 0.0}}', "{"):
+        floor.write_text(content)
+        for file in tmp_path.glob("*.npz"):
+            np.savez(file, features=np.zeros((250, 128)), sha256=np.array("0"))
+        assert evaluate.main(config)[str(finished)]["real"] == first["real"]
+
+
+def test_a_classifier_of_other_data_is_refused(finished, monkeypatch, tmp_path):
+    monkeypatch.setattr(protocol.classifier, "place", lambda data: MNIST)
+    with pytest.raises(RunError, match="is the classifier of mnist, and not of these digits"):
+        evaluate.main(evaluate.Config((finished,), samples=250))
+
+
+def test_samples_that_cannot_be_judged_do_not_stop_a_training(tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise UsageError("the features of all generated samples are the same")
+
+    monkeypatch.setattr(protocol, "quick_scores", refuse)
+    out = tmp_path / "run"
+    assert train.main(dataclasses.replace(SMALL, out=out, steps=20))["steps"] == 20
+    assert "the samples at step 20 have no scores: the features" in capsys.readouterr().out
+    assert not any("fid" in row for row in rows(out))
+    small = dataclasses.replace(SMALL, out=tmp_path / "other")
+    monkeypatch.setattr(protocol, "QUICK_SAMPLES", 50)
+    with pytest.raises(UsageError, match="leave out --evaluate-every: 50 samples of digits"):
+        train.main(small)
 
 
 def test_errors_are_one_line_and_a_status(tmp_path, monkeypatch, capsys):

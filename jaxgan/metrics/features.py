@@ -15,9 +15,7 @@ def checked(features: np.ndarray, what: str, at_least: int = 2) -> np.ndarray:
     if features.ndim != 2:
         raise UsageError(f"features of {what} must be [n, d] and are of shape {features.shape}")
     if len(features) < at_least:
-        raise UsageError(
-            f"{len(features)} {what} are too few: this needs {at_least} or more, see --samples"
-        )
+        raise UsageError(f"{len(features)} {what} are too few: this needs {at_least} or more")
     if not np.isfinite(features).all():
         raise UsageError(f"the features of {what} hold NaN or infinity: they cannot be judged")
     if (features == features[0]).all():
