@@ -110,7 +110,7 @@ def test_kernel_distance_is_unbiased():
     assert 0.3 < np.mean(np.array(found) < 0) < 0.8
 
 
-@pytest.mark.parametrize(("count", "fakes", "size"), [(1203, 701, 64), (40, 90, 3)])
+@pytest.mark.parametrize(("count", "fakes", "size"), [(1203, 701, 64), (40, 90, 3), (500, 1000, 8)])
 def test_neighbours_are_those_of_prdc(count, fakes, size):
     prdc = pytest.importorskip("prdc", reason="prdc is missing")
     rng = np.random.default_rng(1)
@@ -131,16 +131,18 @@ def test_neighbours_of_equal_gaussians():
 
 
 def test_neighbours_of_many_fit_into_two_gigabytes():
-    count, size = 50_000, 2_048
-    features, radii = (jax.ShapeDtypeStruct(s, jnp.float32) for s in ((count, size), (count,)))
+    """What the compiled blocks take beside 50,000 x 2 features and a copy of one of the sets."""
+    of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+    count, size, block = 50_000, 2_048, module.BLOCK
+    rows, real = of(block, size), of(count, size)
     for lowered in (
-        module._nearest.lower(features, 5),
-        module._meetings.lower(features, features, radii, radii, radii),
+        module._nearest.lower(rows, 0, real, 5),
+        module._meetings.lower(rows, of(block), real, of(count), of(count)),
     ):
-        memory = lowered.compile().memory_analysis()
-        used = memory.temp_size_in_bytes + memory.output_size_in_bytes
-        # Blocks take a copy of the rows that they are of.
-        assert used + 2 * 4 * count * size < 2e9
+        used = lowered.compile().memory_analysis()
+        taken = used.temp_size_in_bytes + used.output_size_in_bytes
+        assert taken + 3 * 4 * count * size < 2e9
+    assert {rows.stop - rows.start for rows in module._blocks(count)} == {block}
 
 
 @settings(max_examples=15)

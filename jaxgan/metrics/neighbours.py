@@ -1,9 +1,10 @@
 """Precision, recall, density and coverage: who lies in whose neighbourhood.
 
-Distances are computed in blocks, compiled: the memory is that of the features and of `BLOCK` rows
-of distances, whatever the counts.
+Distances are computed in blocks, compiled: the memory is that of the features, of a copy of one of
+the sets, and of `BLOCK` rows of distances.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -47,67 +48,65 @@ def neighbours(
     at_least = max(precision_k, density_k) + 1
     real = checked(real, "real samples", at_least)
     fake = checked(fake, "generated samples", at_least)
-    # Around their mean, less is lost to rounding where distances are differences of large squares.
-    mean = real.mean(axis=0, dtype=np.float64)
-    real, fake = (jnp.asarray((x - mean).astype(np.float32)) for x in (real, fake))
-    near_real, near_fake = _nearest(real, at_least - 1), _nearest(fake, precision_k)
-    radii = near_real[:, precision_k - 1], near_real[:, density_k - 1], near_fake[:, -1]
-    precise, surrounding, recalled, covered = map(np.asarray, _meetings(real, fake, *radii))
+    real, fake = (np.asarray(x, np.float32) for x in (real, fake))
+    # Around the mean, less is lost to rounding where distances are differences of large squares.
+    mean = real.mean(axis=0, dtype=np.float64).astype(np.float32)
+    fake_radii = nearest(jax.device_put(fake - mean), precision_k)[:, -1]
+    whole = jax.device_put(real - mean)
+    near_real = nearest(whole, at_least - 1)
+    radii = jnp.asarray(near_real[:, [precision_k - 1, density_k - 1]].T)
+    precise, surrounding = np.empty(len(fake), bool), np.empty(len(fake), np.int64)
+    recalled, covered = np.zeros((2, len(real)), bool)
+    for rows in _blocks(len(fake)):
+        found = _meetings(fake[rows] - mean, fake_radii[rows], whole, *radii)
+        precise[rows], surrounding[rows] = found[:2]
+        recalled |= found[2]
+        covered |= found[3]
     return Neighbours(
         precision=float(precise.mean()),
         recall=float(recalled.mean()),
-        density=float(surrounding.sum(dtype=np.int64) / (density_k * len(fake))),
+        density=float(surrounding.sum() / (density_k * len(fake))),
         coverage=float(covered.mean()),
     )
 
 
-@partial(jax.jit, static_argnames="k")
-def _nearest(x: jax.Array, k: int) -> jax.Array:
+def nearest(x: jax.Array, k: int) -> np.ndarray:
     """Returns the squared distances `[n, k]` of each row to the nearest of the others, in order."""
+    distances = np.empty((len(x), k), np.float32)
+    for rows in _blocks(len(x)):
+        distances[rows] = _nearest(x[rows], rows.start, x, k)
+    return distances
 
-    def nearest(_, block):
-        rows, numbers = block
-        itself = numbers[:, None] == jnp.arange(len(x))
-        distances = jnp.where(itself, jnp.inf, _squared_distances(rows, x))
-        # All k are handed out: XLA sorts whole rows for a single one of them.
-        return None, -lax.top_k(-distances, k)[0]
 
-    _, distances = lax.scan(nearest, None, _blocks(x, jnp.arange(len(x))))
-    return distances.reshape(-1, k)[: len(x)]
+@partial(jax.jit, static_argnames="k")
+def _nearest(rows: jax.Array, start: int, others: jax.Array, k: int) -> jax.Array:
+    """Returns the distances of rows to the nearest of others, in which they begin at `start`."""
+    itself = (start + jnp.arange(len(rows)))[:, None] == jnp.arange(len(others))
+    distances = jnp.where(itself, jnp.inf, _squared_distances(rows, others))
+    return -lax.top_k(-distances, k)[0]
 
 
 @jax.jit
-def _meetings(real, fake, real_precision, real_density, fake_precision) -> tuple:
-    """Returns who lies where, all radii being squared.
+def _meetings(rows, radii, real, precision_radii, density_radii) -> tuple:
+    """Returns who lies where, of a block of generated examples and all real ones.
 
     Of each generated example whether it lies in a real neighbourhood, and in how many; of each real
     one whether it lies in a generated neighbourhood, and whether a generated one lies in its own.
+    All radii are squared.
     """
-
-    def meet(seen, block):
-        rows, radius, exists = block
-        distances = jnp.where(exists[:, None], _squared_distances(rows, real), jnp.inf)
-        within = distances < real_density
-        recalled, covered = seen
-        recalled |= (distances <= radius[:, None]).any(axis=0)
-        covered |= within.any(axis=0)
-        precise = (distances <= real_precision).any(axis=1)
-        return (recalled, covered), (precise, within.sum(axis=1))
-
-    none = jnp.zeros(len(real), bool)
-    blocks = _blocks(fake, fake_precision, jnp.ones(len(fake), bool))
-    (recalled, covered), rows = lax.scan(meet, (none, none), blocks)
-    precise, surrounding = (each.reshape(-1)[: len(fake)] for each in rows)
-    return precise, surrounding, recalled, covered
+    distances = _squared_distances(rows, real)
+    within = distances < density_radii
+    precise = (distances <= precision_radii).any(axis=1)
+    recalled = (distances <= radii[:, None]).any(axis=0)
+    return precise, within.sum(axis=1), recalled, within.any(axis=0)
 
 
-def _blocks(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Returns arrays `[n, ...]` as `[blocks, BLOCK, ...]`, zeros at the end."""
-    missing = -len(arrays[0]) % BLOCK
-    return tuple(
-        jnp.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1)).reshape(-1, BLOCK, *x.shape[1:])
-        for x in arrays
-    )
+def _blocks(count: int) -> Iterator[slice]:
+    """Yields blocks of rows, all of one size; the last may overlap the one before."""
+    size = min(BLOCK, count)
+    for start in range(0, count, size):
+        start = min(start, count - size)
+        yield slice(start, start + size)
 
 
 def _squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
