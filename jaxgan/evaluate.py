@@ -233,7 +233,8 @@ COLUMNS = {
 def table(results: dict[str, dict]) -> str:
     """Returns a table of runs, real data of the training split first, and the protocol below."""
     first = next(iter(results.values()))
-    names = [name for name in COLUMNS if any(name in r["mean"] for r in results.values())]
+    found = [first["real"], *(result["mean"] for result in results.values())]
+    names = [name for name in COLUMNS if any(name in scores for scores in found)]
     lines = [["", *(COLUMNS[name] for name in names)]]
     lines.append(["real (training split)", *(cell(name, first["real"]) for name in names)])
     for run, result in results.items():

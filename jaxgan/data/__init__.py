@@ -30,7 +30,10 @@ def _tfds_images(name: str, data_dir, image_size: int | None, split: str | None)
 
 def _bundled_digits(data_dir, image_size: int | None, split: str | None) -> Images:
     del data_dir
-    return own(*digits(), "digits", image_size, split)
+    if split is not None:
+        return own(*digits(), "digits", image_size, split)
+    images, labels = digits()
+    return _images(images, labels, "digits", cache.fingerprint(images, labels), image_size)
 
 
 def _stacked_mnist(data_dir, image_size: int | None, split: str | None) -> Stacked:
