@@ -132,11 +132,17 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         if step_of(directory) != step:
             raise RunError(f"{directory} was being written: evaluate again")
         draw = jax.jit(load, static_argnums=1)
-        by_key = [
+        found = [
             scores_of(draw, about, real, key, training=key == config.seed)
             for key in range(config.seed, config.seed + config.keys)
         ]
-        seeds[name] = {"step": step, **summed_up(by_key), "by_key": by_key}
+        by_key, histograms = map(list, zip(*found, strict=True))
+        seeds[name] = {
+            "step": step,
+            **summed_up(by_key),
+            "by_key": by_key,
+            "class_histogram_by_key": histograms,
+        }
     over = "seeds" if len(seeds) > 1 else "keys"
     rows = [seed["mean"] for seed in seeds.values()] if len(seeds) > 1 else by_key
     result = {

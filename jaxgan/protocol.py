@@ -31,6 +31,7 @@ from jaxgan.judge import (
 )
 from jaxgan.keys import stream
 from jaxgan.metrics import classifier
+from jaxgan.metrics.score import histogram
 
 CHUNK = 500
 """Samples that are drawn in one go."""
@@ -216,17 +217,24 @@ def inception_of(path: Path) -> tuple[Callable, str]:
     return look, digest
 
 
-def scores_of(draw: Callable, about: dict, real: Real, key: int, training: bool) -> dict:
+def scores_of(
+    draw: Callable, about: dict, real: Real, key: int, training: bool
+) -> tuple[dict[str, float], list[int] | None]:
     """Returns the scores of the samples that a generator draws with a key.
+
+    And how many were classified as each class, None where there is no classifier.
 
     draw: `(key, num_samples[, labels]) -> samples`.
     training: whether to train a classifier on the samples of a conditional GAN as well.
     """
     images, asked = samples(draw, about, key_of(key), count_to_draw(real.train, real.count))
-    found = all_scores(real, real.judge.look(images), key, asked)
+    seen = real.judge.look(images)
+    found = all_scores(real, seen, key, asked)
     if asked is not None and training and isinstance(real.train, Images):
         found["cas"] = accuracy_of_training(real, images, asked)
-    return found
+    if seen.classes is None:
+        return found, None
+    return found, histogram(seen.classes, real.train.num_classes).tolist()
 
 
 def samples(

@@ -88,6 +88,8 @@ def test_an_evaluation_says_all_that_it_is_of(finished, results):
         np.testing.assert_allclose(results["mean"][name], np.mean(values))
         np.testing.assert_allclose(results["std"][name], np.std(values, ddof=1))
     assert seed["by_key"][0]["fid"] != seed["by_key"][1]["fid"]
+    assert [len(counts) for counts in seed["class_histogram_by_key"]] == [10, 10]
+    assert [sum(counts) for counts in seed["class_histogram_by_key"]] == [250, 250]
 
 
 def test_real_digits_score_better_than_an_untrained_generators(results):
