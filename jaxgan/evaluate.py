@@ -145,7 +145,7 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         }
     over = "seeds" if len(seeds) > 1 else "keys"
     rows = [seed["mean"] for seed in seeds.values()] if len(seeds) > 1 else by_key
-    result = {
+    return {
         "protocol": {
             **real.judge.about,
             "samples": real.count,
@@ -160,7 +160,6 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         **summed_up(rows),
         "deviation_over": over,
     }
-    return result
 
 
 def step_of(directory: Path) -> int | None:
@@ -203,10 +202,11 @@ def stored(run: Path, about: dict, best: bool) -> dict:
     try:
         steps = {name: result["seeds"][name]["step"] for name in generators(run, about, best)}
         table({str(run): result})
-        protocol = [result["protocol"][what] for what in PROTOCOL]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is missing or damaged: evaluate without --stored") from error
-    del protocol
+        whole = {*PROTOCOL} <= result["protocol"].keys()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path} is missing or damaged: evaluate without --stored")
     for name, directory in generators(run, about, best).items():
         if steps[name] != (step := step_of(directory)):
             raise RunError(f"{path} is not of step {step}: evaluate without --stored")
