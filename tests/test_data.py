@@ -244,3 +244,16 @@ def test_stacked_mnist(mnist_dir):
     assert dataset.num_classes == 1000
     with pytest.raises(UsageError, match="stacked_mnist"):
         data.load("digits", stacked_images=10)
+
+
+def test_every_kind_of_data_knows_how_frequent_its_classes_are():
+    uneven = data.own(np.zeros((10, 4, 4, 1), np.uint8), np.array([0] * 6 + [1] * 3 + [3]))
+    np.testing.assert_allclose(uneven.class_frequencies, [0.6, 0.3, 0, 0.1])
+    assert data.own(np.zeros((3, 4, 4), np.uint8)).class_frequencies is None
+    np.testing.assert_allclose(grid().class_frequencies, np.full(25, 0.04))
+    fresh, fixed = stacked(uneven), stacked(uneven, 50)
+    assert fresh.class_frequencies.shape == fixed.class_frequencies.shape == (1000,)
+    np.testing.assert_allclose(fresh.class_frequencies[[0, 13, 310]], [0.216, 0.018, 0.018])
+    np.testing.assert_allclose(fresh.class_frequencies.sum(), 1)
+    labels = np.concatenate([fixed.batch(KEY, t, 10).labels for t in range(5)])
+    np.testing.assert_allclose(fixed.class_frequencies, np.bincount(labels, minlength=1000) / 50)

@@ -51,6 +51,14 @@ class Images:
         classes = f" of {self.num_classes:,} classes" if self.num_classes else ""
         return f"{len(self.images):,} images {'x'.join(map(str, self.shape))}{classes}"
 
+    @property
+    def class_frequencies(self) -> np.ndarray | None:
+        """The share of images of each class, float64 `[num_classes]`; None without labels."""
+        if self.labels is None:
+            return None
+        counts = np.bincount(np.asarray(self.labels), minlength=self.num_classes)
+        return counts / counts.sum()
+
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the images of a step, float32 `[size, h, w, c]` in [-1, 1], and their labels.
 

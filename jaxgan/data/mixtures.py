@@ -36,6 +36,11 @@ class Mixture:
         """How many Gaussians there are: the labels say which one a point is of."""
         return len(self.means)
 
+    @property
+    def class_frequencies(self) -> np.ndarray:
+        """The share of points of each Gaussian, float64 `[num_classes]`, all equal."""
+        return np.full(self.num_classes, 1 / self.num_classes)
+
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the points of a step, float32 `[size, 2]`, and which Gaussians they are of."""
         mode_key, noise_key = jax.random.split(jax.random.fold_in(stream(key, "points"), step))

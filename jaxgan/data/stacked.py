@@ -12,6 +12,8 @@ from jaxgan.keys import stream
 
 CHANNELS = 3
 FIXED_SEED = 0
+PLACES = (100, 10, 1)
+"""What a digit counts in each channel."""
 
 
 @jax.tree_util.register_dataclass
@@ -40,6 +42,19 @@ class Stacked:
         amount = "fresh" if self.triples is None else f"{len(self.triples):,}"
         return f"{amount} triples of {self.digits.describe()}"
 
+    @property
+    def class_frequencies(self) -> np.ndarray:
+        """The share of images of each class, float64 `[1000]`.
+
+        Of fresh triples the product of the digits' frequencies, of a fixed set its own.
+        """
+        if self.triples is None:
+            shares = np.bincount(np.asarray(self.digits.labels), minlength=10)
+            shares = shares / shares.sum()
+            return np.einsum("i,j,k->ijk", shares, shares, shares).reshape(-1)
+        numbers = np.asarray(self.digits.labels)[np.asarray(self.triples)] @ PLACES
+        return np.bincount(numbers, minlength=self.num_classes) / len(numbers)
+
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the images of a step, float32 `[size, h, w, 3]` in [-1, 1], and their labels.
 
@@ -53,7 +68,7 @@ class Stacked:
         else:
             chosen = self.triples[epoch_indices(key, step, size, len(self.triples))]
         images = jnp.moveaxis(self.digits.images[chosen][..., 0], 1, -1)
-        labels = self.digits.labels[chosen].astype(jnp.int32) @ jnp.array([100, 10, 1])
+        labels = self.digits.labels[chosen].astype(jnp.int32) @ jnp.array(PLACES)
         return Batch(unit(images), labels)
 
 
