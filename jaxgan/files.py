@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxgan.errors import UsageError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -15,14 +17,15 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, all or nothing."""
     with replacing(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict:
@@ -37,3 +40,32 @@ def read_json(path: Path) -> dict:
 def write_json(path: Path, content: dict) -> None:
     """Writes a file, all or nothing."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def given_path(path: str | os.PathLike) -> Path:
+    """Returns a path that a user gave, with `~` expanded.
+
+    Raises `UsageError` where it cannot be expanded, or the locale cannot write it.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: this user has no home directory; name the whole path") from error
+    try:
+        os.fsencode(os.path.abspath(expanded)).decode("utf-8")
+    except UnicodeError as error:
+        raise UsageError(
+            f"{os.fspath(path)!a} is no name of a file in this locale: set LC_ALL=C.UTF-8 or "
+            "PYTHONUTF8=1, or name another path"
+        ) from error
+    return expanded
+
+
+def expand_paths(settings, *names: str) -> None:
+    """Replaces paths in a frozen dataclass, which may be strings or None, by `given_path` of them.
+
+    For its `__post_init__`. Raises `UsageError` as `given_path` does.
+    """
+    for name in names:
+        if (path := getattr(settings, name)) is not None:
+            object.__setattr__(settings, name, given_path(path))

@@ -4,6 +4,14 @@ import zlib
 
 import jax
 
+IMPLEMENTATION = "threefry2x32"
+"""Of every key, so that `jax_default_prng_impl` does not decide the numbers."""
+
+
+def key_of_seed(seed: int | jax.Array) -> jax.Array:
+    """Returns the key of a seed, always of the same implementation."""
+    return jax.random.key(seed, impl=IMPLEMENTATION)
+
 
 def stream(key: jax.Array, name: str) -> jax.Array:
     """Returns the key of the stream called `name`, independent of every other stream of `key`.
