@@ -1,6 +1,7 @@
 """Saved states (Orbax), and the averaged generator by itself."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -19,12 +20,15 @@ from flax import traverse_util
 from jaxgan import distributed
 from jaxgan.config import Config
 from jaxgan.errors import RunError, UsageError, choose
-from jaxgan.files import replacing, write_text
+from jaxgan.files import write_arrays, write_text
 from jaxgan.gan import leaves
+from jaxgan.keys import key_of_seed
 from jaxgan.networks import NETWORKS
 from jaxgan.sampling import generated
 
 KEPT = 3
+MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+"""Errors of the system that say of a file that it is not there: it is damage, as others are not."""
 
 
 def sha256(state: Any) -> str:
@@ -71,6 +75,10 @@ class Checkpoints:
         )
         self._checked(lambda: self._manager.save(step, args=args, force=True))
 
+    def saving(self) -> bool:
+        """Returns whether a checkpoint is still being written."""
+        return self._manager.is_saving_in_progress()
+
     def newest(self) -> int | None:
         """Returns the step of the newest complete checkpoint, once all are written."""
         self.wait()
@@ -89,13 +97,20 @@ class Checkpoints:
 
         Its leaves are NumPy's. None where nothing was ever saved.
         template: arrays or shapes of the state's structure.
-        Damaged ones are moved to `damaged/` beside the directory. Raises `RunError` where all are.
+        Damaged ones are moved to `damaged/` beside the directory. Raises `RunError` where all are,
+        and where the system could not read one: then nothing is changed.
         """
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state = self._restore(step, template)
-            except Exception:  # Whatever Orbax and its storage raise on files that were damaged.
+            except Exception as error:  # Orbax passes on whatever its storage raises.
+                if reason := reason_of_the_system(error):
+                    raise RunError(
+                        f"the checkpoint of step {step} in {self.directory} could not be read "
+                        f"({reason}): nothing was changed; see that it can be, and run the same "
+                        "command again, or move it away to continue from an earlier one"
+                    ) from error
                 damaged.append(step)
                 continue
             self._set_aside(damaged)
@@ -142,12 +157,28 @@ class Checkpoints:
             if isinstance(error, jax.errors.JaxRuntimeError) and distributed.process_count() > 1:
                 raise  # Another process is gone.
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            of_the_system = re.search(r"([A-Z][a-z ]+) \[os_error_code", str(error))
-            reason = of_the_system[1] if of_the_system else lines[0][:160]
+            reason = reason_of_the_system(error) or lines[0][:160]
             raise RunError(
                 f"a checkpoint could not be written to {self.directory} ({reason}): make "
                 "room there and run the same command again; the earlier checkpoints are untouched"
             ) from error
+
+
+def reason_of_the_system(error: BaseException | None) -> str | None:
+    """Returns what the system had against reading or writing a file, None for other errors.
+
+    TensorStore has its error numbers in the text of what it raises.
+    """
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if found := re.search(r"os_error_code='(\d+)'", str(error)):
+            number = int(found[1])
+        if isinstance(error, MemoryError):
+            number = errno.ENOMEM
+        if isinstance(number, int) and number not in MISSING:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def save_generator(directory: Path, variables: dict, description: dict) -> None:
@@ -158,8 +189,7 @@ def save_generator(directory: Path, variables: dict, description: dict) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     flat = traverse_util.flatten_dict(variables, sep=".")
-    with replacing(directory / "weights.npz") as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{path: np.asarray(leaf) for path, leaf in flat.items()})
+    write_arrays(directory / "weights.npz", {path: np.asarray(leaf) for path, leaf in flat.items()})
     write_text(directory / "generator.json", json.dumps(description, indent=2) + "\n")
 
 
@@ -173,11 +203,11 @@ def load_generator(directory: str | Path) -> Callable[..., jax.Array]:
     """
     directory = Path(directory)
     try:
-        about = json.loads((directory / "generator.json").read_text())
+        about = json.loads((directory / "generator.json").read_text(encoding="utf-8"))
         with np.load(directory / "weights.npz", allow_pickle=False) as file:
             variables = traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")
         sample = partial(sampler(about), variables)
-        jax.eval_shape(lambda: sample(jax.random.key(0), 1))
+        jax.eval_shape(lambda: sample(key_of_seed(0), 1))
     except UsageError:
         raise
     except Exception as error:  # A damaged archive raises errors of many types.

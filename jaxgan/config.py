@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from jaxgan.errors import UsageError
+from jaxgan.files import expand_paths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,9 @@ class Config:
     evaluate_every: int | None = None
     """steps between evaluations of 2,000 samples, which of images keep the best generator by FID
     (by default none)"""
+
+    def __post_init__(self):
+        expand_paths(self, "data_dir", "data_file", "out")
 
 
 BOOKKEEPING = frozenset(

@@ -24,6 +24,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxgan import errors
+from jaxgan.environment import check_devices
 from jaxgan.errors import RunError, UsageError, explained
 
 SECONDS_TO_CONNECT = 300
@@ -74,6 +75,7 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
         raise RunError(f"{UNANSWERED} ({_first_line(error)})") from error
     finally:
         impatience.cancel()
+    check_devices()
     stopped = threading.Event()
     watch = threading.Thread(target=_watch, args=(_barrier(), stopped), daemon=True)
     watch.start()
@@ -235,7 +237,8 @@ def _leave_last_words() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    os.write(2, f"jaxgan: {message}\n".encode())
+    with contextlib.suppress(OSError):
+        os.write(2, f"jaxgan: {message}\n".encode())
     take_back_last_words()
     os._exit(status)
 

@@ -39,6 +39,9 @@ def explained(error: BaseException) -> tuple[str, int] | None:
     match error:
         case UsageError() | RunError() | Interrupted():
             return str(error), error.status
+        case UnicodeEncodeError() if "surrogates" in error.reason:
+            advice = "set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
+            return f"{error.object!a} cannot be written in this locale: {advice}", 1
         case OSError():
             place = f" ({error.filename})" if error.filename else ""
             advice = "see that it can be written to and has room, and run the same command again"

@@ -1,10 +1,13 @@
 """Files that are either the old ones or the whole new ones, whenever a process ends."""
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from jaxgan.errors import UsageError
 
@@ -26,6 +29,15 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file, all or nothing."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes an archive for `numpy.load`, all or nothing."""
+    # On a full disk, an archive that NumPy 2.1 has begun complains again when it is collected.
+    archive = io.BytesIO()
+    np.savez(archive, **arrays)
+    with replacing(path) as temporary:
+        temporary.write_bytes(archive.getbuffer())
 
 
 def read_json(path: Path) -> dict:
@@ -50,9 +62,10 @@ def given_path(path: str | os.PathLike) -> Path:
     try:
         expanded = Path(path).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{path}: this user has no home directory; name the whole path") from error
+        raise UsageError(f"{path}: there is no such home directory; name the whole path") from error
     try:
-        os.fsencode(os.path.abspath(expanded)).decode("utf-8")
+        os.fsencode(expanded)
+        os.path.abspath(expanded).encode("utf-8")  # As storage in C++ takes it.
     except UnicodeError as error:
         raise UsageError(
             f"{os.fspath(path)!a} is no name of a file in this locale: set LC_ALL=C.UTF-8 or "

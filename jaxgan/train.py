@@ -7,12 +7,19 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxgan.command import keep_compiled, run_command, say, stop_at_once
+from jaxgan.command import (
+    keep_compiled,
+    run_command,
+    say,
+    stop_at_once,
+    stopping,
+    write_at_once,
+)
 from jaxgan.config import Config, validate
+from jaxgan.environment import check_devices, pinned
 from jaxgan.errors import Interrupted, UsageError, choose
 
 
@@ -23,11 +30,13 @@ def main(config: Config) -> dict:
     (`Diverged` where a value is not finite) and `Interrupted`; what was on disk stays usable.
     """
     validate(config)
-    set_up_jax(config)
-    from jaxgan import distributed
+    with pinned(devices=False):
+        set_up_jax(config)
+        check_devices()
+        from jaxgan import distributed
 
-    with distributed.together():
-        return trained(config)
+        with distributed.together():
+            return trained(config)
 
 
 def trained(config: Config) -> dict:
@@ -35,18 +44,19 @@ def trained(config: Config) -> dict:
     import jax
 
     from jaxgan import distributed, loops, run
-    from jaxgan.build import build, images_a_step, num_samples, parameters
+    from jaxgan.build import build, images_a_step, parameters
     from jaxgan.description import describe
+    from jaxgan.keys import key_of_seed
 
     check_names(config)
     check_same_settings(config)
     dataset, remark = load(config)
-    layout = loops.laid_out(config.seeds, config.devices, config.batch_size, config.pack)
-    batch_size = images_a_step(config)
-    key = loops.keys(config.seed, layout)
-    jax.eval_shape(lambda: dataset.batch(jax.random.key(0), 0, batch_size))
-    model = build(config, dataset)
     out = config.out or default_out(config, dataset)
+    check_out(out, config.data_file)
+    layout = loops.laid_out(config.seeds, config.devices, config.batch_size, config.pack)
+    key = loops.keys(config.seed, layout)
+    jax.eval_shape(lambda: dataset.batch(key_of_seed(0), 0, images_a_step(config)))
+    model = build(config, dataset)
     description = describe(config, dataset, remark, len(layout.devices), parameters(model))
     scorers = []
     if config.evaluate_every:
@@ -64,75 +74,62 @@ def trained(config: Config) -> dict:
         state = directory.latest(jax.eval_shape(init, key))
         new, state = state is None, init(key) if state is None else state
         begin = loops.steps_taken(state)
-        say(remark, *directory.news())
         if begin > config.steps:
+            say(remark, *directory.news())
             raise UsageError(
                 f"the run in {out} has taken {begin} steps already: ask for more than --steps "
                 f"{config.steps}, or start afresh with --overwrite"
             )
+        if not new and distributed.from_first(lambda: directory.lacks_generator(state)):
+            averaged = layout.readable(layout.each_seed(model.averaged))
+            variables = averaged(*layout.placed(key, state, dataset)[:2])
+            directory.restore_generator(state, variables)
         summary = distributed.from_first(directory.summary)
         if summary and summary["steps"] == begin == config.steps:
+            say(remark, *directory.news())
             say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
-        say(header(config, dataset, layout, out, begin))
-        steps_per_call = config.steps_per_call or loops.default_steps_per_call(
-            model, layout, key, state, dataset, batch_size
-        )
-        every = (config.sample_every, config.checkpoint_every, config.evaluate_every)
-        plan = loops.Plan(begin, config.steps, steps_per_call, *every)
-        draw = functools.partial(model.sample, num_samples=num_samples(config, dataset))
-        sample = layout.readable(layout.each_seed(draw))
-        arguments = layout.placed(key, state, dataset)
-        if new:
-            directory.picture(0, sample(*arguments[:2]))
-        stopping = distributed.agreed(lambda: bool(caught))
-        calls = loops.calls(model, layout, *arguments, batch_size, sample, plan, stopping)
-        state, speed = recorded(calls, directory, config, state)
+        directory.continues(begin)
+        say(remark, *directory.news(), header(config, dataset, layout, out, begin))
+        state, speed = stepped(config, model, layout, (key, state, dataset), directory, caught, new)
         done = loops.steps_taken(state)
         if done < config.steps:
-            directory.checkpoints.wait()
+            directory.finish()
             message = f"stopped at step {done}: the same command continues from there"
             raise Interrupted(next(iter(caught), signal.SIGTERM), message)
         summary = directory.summarise(state, speed)
+        say(*directory.news())
         say("done: " + ", ".join(map(str, directory.worth_opening())))
         return summary
 
 
-def recorded(calls, directory, config: Config, state) -> tuple:
-    """Writes down call after call; returns the last state and how fast it went."""
-    from tqdm import tqdm
+def stepped(
+    config: Config, model, layout, arguments: tuple, directory, caught: list[int], new: bool
+) -> tuple:
+    """Takes the steps that a run still lacks; returns the last state and how fast it went.
 
-    from jaxgan.build import images_a_step
-    from jaxgan.distributed import is_first
-    from jaxgan.loops import steps_taken
+    arguments: key, state and data. caught: signals, after the first of which the call under way is
+    the last. new: whether the run has no picture of its first state yet.
+    """
+    from jaxgan import distributed, loops
+    from jaxgan.build import images_a_step, num_samples
+    from jaxgan.progress import recorded
 
-    began, times = time.perf_counter(), []
-    images = images_a_step(config) * config.seeds
-    begin = steps_taken(state)
-    quiet = None if is_first() else True  # None: where there is no terminal.
-    with tqdm(initial=begin, total=config.steps, unit="step", disable=quiet) as bar:
-        for call in calls:
-            metrics = directory.record(call, config.log_every)
-            times.append((call.last, time.perf_counter()))
-            with bar.external_write_mode():
-                say(*directory.news())
-            bar.update(call.last - call.first + 1)
-            bar.set_postfix(
-                d_loss=f"{metrics['d_loss']:.3f}",
-                g_loss=f"{metrics['g_loss']:.3f}",
-                D=f"{metrics['d_real']:.2f}/{metrics['d_fake']:.2f}",
-                images_per_s=f"{images * (bar.format_dict['rate'] or 0):,.0f}",
-            )
-            if call.snapshot is not None:
-                state = call.snapshot.state
-    if len(times) < 2:
-        times = [(begin, began), *times, (begin, time.perf_counter())][:2]
-    # The first call compiles: the rate is that of the others, where there are any.
-    (first, since), (last, until) = times[0], times[-1]
-    return state, {
-        "seconds": round(time.perf_counter() - began, 3),
-        "images_per_second": round(images * (last - first) / (until - since), 1),
-    }
+    key, state, dataset = arguments
+    batch_size = images_a_step(config)
+    steps_per_call = config.steps_per_call or loops.default_steps_per_call(
+        model, layout, key, state, dataset, batch_size
+    )
+    every = (config.sample_every, config.checkpoint_every, config.evaluate_every)
+    plan = loops.Plan(loops.steps_taken(state), config.steps, steps_per_call, *every)
+    draw = functools.partial(model.sample, num_samples=num_samples(config, dataset))
+    sample = layout.readable(layout.each_seed(draw))
+    placed = layout.placed(key, state, dataset)
+    if new:
+        directory.picture(0, sample(*placed[:2]))
+    ending = distributed.agreed(lambda: bool(caught) or directory.failure is not None)
+    calls = loops.calls(model, layout, *placed, batch_size, sample, plan, ending)
+    return recorded(calls, directory, config, state)
 
 
 def load(config: Config):
@@ -163,6 +160,17 @@ def default_out(config: Config, dataset) -> Path:
     """Returns the run directory of a configuration that names none."""
     last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
     return Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
+
+
+def check_out(out: Path, data_file: Path | None) -> None:
+    """Raises `UsageError` for a run directory whose pictures would become data."""
+    if data_file is not None and data_file.is_dir():
+        data = data_file.resolve()
+        if data in (whole := out.resolve(), *whole.parents):
+            raise UsageError(
+                f"the run directory {out} lies in --data-file {data_file}, where the pictures that "
+                "a run draws would become data: name an --out elsewhere"
+            )
 
 
 def check_names(config: Config) -> None:
@@ -198,9 +206,9 @@ def set_up_jax(config: Config) -> None:
     Asks XLA for exact repeats on a GPU if told to.
     """
     several = config.distributed or config.coordinator is not None
-    if config.deterministic:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    if config.deterministic and (exact := "--xla_gpu_deterministic_ops=true") not in flags:
+        os.environ["XLA_FLAGS"] = " ".join([*flags, exact])
     if several:  # What XLA has to say of its connections arrives as exceptions too.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keep_compiled()
@@ -212,21 +220,20 @@ def set_up_jax(config: Config) -> None:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Gives a list that the first Ctrl-C or SIGTERM is put into; a second one acts at once."""
+    """Gives a list that the first signal to stop is put into; a second one acts at once."""
     caught: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in stopping()}
 
     def catch(number, frame):
         if caught:
             stop_at_once(number, frame)
         caught.append(number)
-        print("\njaxgan: finishing the call under way and saving", file=sys.stderr, flush=True)
+        write_at_once("\njaxgan: finishing the call under way and saving\n")
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, catch)
     try:
         yield caught
@@ -235,8 +242,8 @@ def stop_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def header(config: Config, dataset, layout, out: Path, begin: int) -> str:
-    """Returns the line that says what is about to run."""
+def header(config: Config, dataset, layout, out: Path, begin: int, note: str = "") -> str:
+    """Returns the line that says what is about to run. note: of what it is made beside that."""
     import jax
 
     count, kind = len(layout.devices), jax.devices()[0].device_kind
@@ -244,7 +251,8 @@ def header(config: Config, dataset, layout, out: Path, begin: int) -> str:
     if config.seeds > 1:
         seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
     return (
-        f"{dataset.name} ({dataset.describe()}), {config.network}, {config.loss}, "
+        f"{dataset.name} ({dataset.describe()}), {config.network}{f' ({note})' if note else ''}, "
+        f"{config.loss}, "
         f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
         f"steps {begin} to {config.steps} in {out}"
     )
