@@ -1,6 +1,7 @@
 """TFDS's own machinery, checksums on, over tiny data sets served from this machine."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import http.server
@@ -10,14 +11,18 @@ import socket
 import sys
 import tarfile
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tensorflow_datasets.core.download.checksums import UrlInfo
 
-from jaxgan.data import cache, tfds
-from jaxgan.errors import RunError
+from jaxgan import data
+from jaxgan.data import builders, cache, tfds
+from jaxgan.errors import RunError, UsageError
+
+pytest.importorskip("array_record", reason="TFDS's files cannot be read on this platform")
+checksums = pytest.importorskip("tensorflow_datasets.core.download.checksums")
 
 COUNTS = {"train": 23, "test": 9}
 RELATIVES = ("mnist", "fashion_mnist", "kmnist")
@@ -64,7 +69,7 @@ def served(files: dict[str, bytes]):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/mnist/"
     infos = {
-        url + name: UrlInfo(len(body), hashlib.sha256(body).hexdigest(), name)
+        url + name: checksums.UrlInfo(len(body), hashlib.sha256(body).hexdigest(), name)
         for name, body in files.items()
     }
     yield url, infos
@@ -77,13 +82,13 @@ def site(tiny, monkeypatch):
     """A web site with the archives; the builders take it for their own, with these checksums."""
     files = {
         name: idx(array)
-        for split, names in tfds.FILES.items()
+        for split, names in builders.FILES.items()
         for name, array in zip(names, tiny[split], strict=True)
     }
     with served(files) as (url, infos):
         for name in RELATIVES:
-            monkeypatch.setattr(tfds.tensorflow_free(name), "URL", url)
-            monkeypatch.setattr(tfds.tensorflow_free(name), "url_infos", infos)
+            monkeypatch.setattr(builders.tensorflow_free(name), "URL", url)
+            monkeypatch.setattr(builders.tensorflow_free(name), "url_infos", infos)
         yield files
 
 
@@ -103,9 +108,9 @@ def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
 
 @pytest.mark.parametrize("name", RELATIVES)
 def test_tfds_knows_the_checksum_of_every_download(name):
-    builder = tfds.tensorflow_free(name)
+    builder = builders.tensorflow_free(name)
     assert (builder.name, str(builder.VERSION)) == (name, "3.0.1")
-    for file in (*tfds.FILES["train"], *tfds.FILES["test"]):
+    for file in (*builders.FILES["train"], *builders.FILES["test"]):
         assert builder.url_infos[builder.URL + file].checksum
 
 
@@ -116,7 +121,7 @@ CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 def cifar(monkeypatch):
     """A web site with CIFAR-10's archive, of five times four images and three; what is in it."""
     rng = np.random.default_rng(1)
-    builder = tfds.tensorflow_free("cifar10")
+    builder = builders.tensorflow_free("cifar10")
     known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
     archive, examples = io.BytesIO(), {"train": [], "test": []}
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -153,7 +158,7 @@ def test_cifar10_is_prepared_and_read_without_tensorflow(cifar, tmp_path):
 
 
 def test_tfds_knows_the_checksum_of_cifar10():
-    builder = tfds.tensorflow_free("cifar10")
+    builder = builders.tensorflow_free("cifar10")
     known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
     assert (builder.name, str(builder.VERSION)) == ("cifar10", "3.0.2")
     assert builder.url_infos[known.url].checksum
@@ -192,9 +197,9 @@ def test_a_read_only_folder_is_left_alone(site, tmp_path):
 
 
 def test_a_wrong_checksum_is_refused(site, tmp_path):
-    name = tfds.FILES["train"][0]
+    name = builders.FILES["train"][0]
     site[name] = site[name][:-1] + bytes([site[name][-1] ^ 1])
-    with pytest.raises(tfds.Unavailable, match="download failed .*hecksum"):
+    with pytest.raises(builders.Unavailable, match="download failed .*hecksum"):
         tfds.arrays("mnist", tmp_path)
     assert not list(tmp_path.glob("mnist/*/dataset_info.json"))
 
@@ -238,14 +243,70 @@ def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
         tfds.arrays("mnist", tmp_path)
 
 
+def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypatch):
+    directory = tfds.prepare("mnist", tmp_path)
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+
+    def fail(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(tfds.tfds_package(), "builder_from_directory", fail)
+    with pytest.raises(RunError, match="Input/output error.*same command again") as error:
+        tfds.arrays("mnist", tmp_path)
+    assert "delete" not in str(error.value)
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_release_of_tfds_that_fails_is_not_taken_for_damage(site, tmp_path, monkeypatch):
+    tfds.prepare("mnist", tmp_path)
+    monkeypatch.delattr(tfds.tfds_package(), "builder_from_directory")
+    with pytest.raises(RunError, match="tensorflow-datasets fails on .*: upgrade it"):
+        tfds.arrays("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["array_record", "tensorflow_datasets"])
+def test_without_the_packages_that_read_it_mnist_is_one_clear_line(
+    site, tmp_path, monkeypatch, missing
+):
+    tfds.prepare("mnist", tmp_path)
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(builders.Unavailable, match=f"{missing}.*--dataset digits") as error:
+        data.load("mnist")
+    assert "\n" not in str(error.value)
+    dataset, remark = data.load()
+    assert dataset.name == "digits"
+    assert "array-record" in remark
+    assert "downloadable" not in remark
+
+
+def test_what_was_decoded_before_needs_neither_package(site, tmp_path, monkeypatch):
+    expected = tfds.arrays("mnist", tmp_path)
+    for name in ("array_record", "tensorflow_datasets"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert tfds.arrays("mnist", tmp_path)[2] == expected[2]
+
+
+def test_a_user_without_a_home_has_data_in_the_cache(monkeypatch):
+    def homeless(*args):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    assert tfds.data_root(None) == cache.user_directory() / "tensorflow_datasets"
+    monkeypatch.setenv("TFDS_DATA_DIR", "~nobody-of-this-name/data")
+    with pytest.raises(UsageError, match="~nobody-of-this-name"):
+        tfds.data_root(None)
+
+
 def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "PROBE_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr(tfds.tensorflow_free("mnist"), "URL", url)
-        with pytest.raises(tfds.Unavailable, match="cannot be downloaded"):
+        monkeypatch.setattr(builders.tensorflow_free("mnist"), "URL", url)
+        with pytest.raises(builders.Unavailable, match="cannot be downloaded"):
             tfds.arrays("mnist", tmp_path)
 
 

@@ -1,52 +1,21 @@
-"""MNIST and its relatives and CIFAR-10, by TensorFlow Datasets without TensorFlow.
+"""What TensorFlow Datasets has prepared, decoded once and kept."""
 
-To add one, describe it in `SOURCES`.
-"""
-
-import functools
-import gzip
 import hashlib
-import importlib
-import io
 import os
 import shutil
 import sys
-import tarfile
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.data import cache
+from jaxgan.data.builders import SOURCES, Unavailable, first_line, tensorflow_free, tfds_package
 from jaxgan.errors import RunError, UsageError
+from jaxgan.files import given_path
 
-FILES = {
-    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-}
-"""Of MNIST and its relatives."""
 PROBE_SECONDS = 4.0
 DECODED_AT_ONCE = 1000
-
-
-class Source(NamedTuple):
-    """A data set of TFDS: its builder, the shape of its images, and how to read what it downloads.
-
-    builder: the module in `tensorflow_datasets.image_classification` and the class in it.
-    changes: attributes of the class, in the place of those that need TensorFlow.
-    url: what is downloaded from, of a builder.
-    """
-
-    builder: tuple[str, str]
-    shape: tuple[int, int, int]
-    changes: dict
-    url: Callable[[Any], str]
-
-
-class Unavailable(RunError):
-    """The data set is neither on disk nor can it be downloaded."""
 
 
 def arrays(
@@ -57,7 +26,8 @@ def arrays(
     Decoded arrays are kept beside the prepared files, or in the user's cache where those are
     read-only, under a name that holds the digest of the files they come from.
     data_dir: TFDS's; `TFDS_DATA_DIR`, else `~/tensorflow_datasets`, unless given.
-    Raises `Unavailable`, `RunError` where files are damaged, `UsageError` for a missing `data_dir`.
+    Raises `Unavailable`, `RunError` where files are damaged or cannot be read, `UsageError` for a
+    missing `data_dir`.
     """
     root = data_root(data_dir)
     if data_dir is not None and not root.is_dir():
@@ -88,20 +58,28 @@ def arrays(
 
 
 def data_root(data_dir: str | Path | None) -> Path:
-    """Returns the folder that holds TFDS's data sets."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(data_dir or default).expanduser()
+    """Returns the folder that holds TFDS's data sets.
+
+    For a user without a home directory that is in the user's cache.
+    Raises `UsageError` for a name that cannot be used.
+    """
+    if named := data_dir or os.environ.get("TFDS_DATA_DIR"):
+        return given_path(named)
+    try:
+        return Path.home() / "tensorflow_datasets"
+    except RuntimeError:
+        return cache.user_directory() / "tensorflow_datasets"
 
 
 def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
     """Returns images `[n, *shape]` and labels of a data set that TFDS has prepared in `directory`.
 
-    Raises `RunError` where a file is damaged.
+    Raises `RunError` where a file is damaged or cannot be read, `Unreadable`.
     """
+    tfds = tfds_package()
     from array_record.python.array_record_module import ArrayRecordReader
     from tqdm import tqdm
 
-    tfds = _tfds()
     files = directory.glob(f"*-{split}.array_record*")
     try:
         source = tfds.builder_from_directory(directory).as_data_source(split=split)
@@ -117,14 +95,16 @@ def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
                 if example["image"].shape != shape:
                     raise ValueError(f"an image of shape {example['image'].shape}")
                 images[i], labels[i] = example["image"], example["label"]
+    except MemoryError:
+        raise
     except Exception as error:  # What TFDS, its readers and decoders raise has no common type.
-        raise RunError(_damaged(directory, _first_line(error))) from error
+        raise RunError(_why_not_decoded(directory, error)) from error
     return images, labels
 
 
 def prepare(name: str, root: Path) -> Path:
     """Downloads and prepares a data set and returns its folder. Raises `Unavailable`."""
-    tfds = _tfds()
+    tfds = tfds_package()
     builder = tensorflow_free(name)(data_dir=root, file_format="array_record")
     url = SOURCES[name].url(builder)
     looked = (
@@ -140,115 +120,9 @@ def prepare(name: str, root: Path) -> Path:
             download_config=tfds.download.DownloadConfig(force_checksums_validation=True)
         )
     except Exception as error:
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise Unavailable(f"{looked} and its download failed ({reason}): {advice}") from error
     return Path(builder.data_dir)
-
-
-@functools.cache
-def tensorflow_free(name: str):
-    """Returns TFDS's builder of `name`, under the same name and version, without TensorFlow.
-
-    TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
-    Python's own modules and hands over PNG files. Download, checksums, features and files remain
-    TFDS's.
-    """
-    _tfds()
-    from tensorflow_datasets.core import registered
-
-    module, class_name = SOURCES[name].builder
-    package = "tensorflow_datasets.image_classification"
-    stock = getattr(importlib.import_module(f"{package}.{module}"), class_name)
-    changes = {
-        "url_infos": stock.url_infos,
-        "pkg_dir_path": stock._get_pkg_dir_path(),
-        **SOURCES[name].changes,
-    }
-    with registered.skip_registration():
-        return type(stock.__name__, (stock,), changes)
-
-
-def _mnist_splits(self, dl_manager):
-    urls = {split: [self.URL + file for file in files] for split, files in FILES.items()}
-    return {
-        split: self._generate_examples(*paths) for split, paths in dl_manager.download(urls).items()
-    }
-
-
-def _mnist_examples(self, images_path, labels_path):
-    images, labels = _idx(images_path), _idx(labels_path)
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        yield i, {"image": _png(image), "label": int(label)}
-
-
-def _cifar_splits(self, dl_manager):
-    known = self._cifar_info
-    archive = dl_manager.download(known.url)
-    with tarfile.open(archive) as tar:
-        names = tar.extractfile(known.prefix + known.label_files[0]).read().decode().split()
-    self.info.features["label"].names = names
-    return {
-        "train": self._generate_examples("train_", archive, known.train_files),
-        "test": self._generate_examples("test_", archive, known.test_files),
-    }
-
-
-def _cifar_examples(self, prefix, archive, files):
-    height, width, channels = SOURCES["cifar10"].shape
-    index = 0
-    with tarfile.open(archive) as tar:
-        for file in files:
-            data = tar.extractfile(self._cifar_info.prefix + file).read()
-            # A label, and then the pixels, channel by channel.
-            for record in np.frombuffer(data, np.uint8).reshape(-1, 1 + height * width * channels):
-                image = record[1:].reshape(channels, height, width).transpose(1, 2, 0)
-                example = {"image": _png(image), "label": int(record[0])}
-                yield index, {"id": f"{prefix}{index:05d}", **example}
-                index += 1
-
-
-def _png(image: np.ndarray) -> io.BytesIO:
-    from PIL import Image
-
-    png = io.BytesIO()
-    Image.fromarray(image).save(png, "PNG")
-    return io.BytesIO(png.getvalue())
-
-
-def _mnist(class_name: str) -> Source:
-    changes = {"_split_generators": _mnist_splits, "_generate_examples": _mnist_examples}
-    return Source(("mnist", class_name), (28, 28, 1), changes, lambda builder: builder.URL)
-
-
-SOURCES = {
-    "mnist": _mnist("MNIST"),
-    "fashion_mnist": _mnist("FashionMNIST"),
-    "kmnist": _mnist("KMNIST"),
-    "cifar10": Source(
-        ("cifar", "Cifar10"),
-        (32, 32, 3),
-        {"_split_generators": _cifar_splits, "_generate_examples": _cifar_examples},
-        lambda builder: builder._cifar_info.url,
-    ),
-}
-
-
-def _idx(path) -> np.ndarray:
-    """Returns the array of a gzipped IDX file (LeCun's format: type, rank, sizes, bytes)."""
-    data = gzip.decompress(Path(path).read_bytes())
-    rank = data[3]
-    shape = np.frombuffer(data, ">u4", count=rank, offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
-def _tfds():
-    """Returns the package, told to be quiet."""
-    import tensorflow_datasets as tfds
-    from absl import logging
-
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    return tfds
 
 
 def _prepared(root: Path, name: str) -> Path | None:
@@ -313,5 +187,14 @@ def _damaged(directory: Path, reason: str) -> str:
     )
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+def _why_not_decoded(directory: Path, error: Exception) -> str:
+    """Returns what to do: only files that can be read, by packages that work, are damaged."""
+    reason = first_line(error)
+    if isinstance(error, OSError) and error.errno:  # Of the system; Pillow's have no number.
+        return f"{directory} cannot be read ({reason}): see to it and run the same command again"
+    if isinstance(error, AttributeError | ImportError | TypeError):
+        return (
+            f"tensorflow-datasets fails on {directory} ({type(error).__name__}: {reason}): upgrade "
+            "it; where that does not help, delete that folder and prepare it anew"
+        )
+    return _damaged(directory, reason)

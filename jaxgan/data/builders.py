@@ -1,0 +1,169 @@
+"""TFDS's builders of MNIST and its relatives and CIFAR-10, without TensorFlow.
+
+To add one, describe it in `SOURCES`.
+"""
+
+import functools
+import gzip
+import importlib
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan.errors import RunError
+
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+"""Of MNIST and its relatives."""
+
+
+class Source(NamedTuple):
+    """A data set of TFDS: its builder, the shape of its images, and how to read what it downloads.
+
+    builder: the module in `tensorflow_datasets.image_classification` and the class in it.
+    changes: attributes of the class, in the place of those that need TensorFlow.
+    url: what is downloaded from, of a builder.
+    """
+
+    builder: tuple[str, str]
+    shape: tuple[int, int, int]
+    changes: dict
+    url: Callable[[Any], str]
+
+
+class Unavailable(RunError):
+    """The data set cannot be had; `why` completes a sentence about it."""
+
+    why = "neither on disk nor downloadable"
+
+
+class Unreadable(Unavailable):
+    """A package that reads TFDS's files is not installed."""
+
+    why = "not readable without the packages tensorflow-datasets and array-record"
+
+
+def tfds_package():
+    """Returns TFDS, told to be quiet. Raises `Unreadable`."""
+    try:
+        import array_record  # noqa: F401
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise Unreadable(
+            "TensorFlow Datasets' files are read by the packages tensorflow-datasets and "
+            f"array-record, which cannot be imported here ({first_line(error)}): install them "
+            "(array-record is not made for Windows), or use what needs neither, "
+            "--dataset digits, ring or grid, or --data-file"
+        ) from error
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    return tfds
+
+
+@functools.cache
+def tensorflow_free(name: str):
+    """Returns TFDS's builder of `name`, under the same name and version, without TensorFlow.
+
+    TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
+    Python's own modules and hands over PNG files. Download, checksums, features and files remain
+    TFDS's.
+    """
+    tfds_package()
+    from tensorflow_datasets.core import registered
+
+    module, class_name = SOURCES[name].builder
+    package = "tensorflow_datasets.image_classification"
+    stock = getattr(importlib.import_module(f"{package}.{module}"), class_name)
+    changes = {
+        "url_infos": stock.url_infos,
+        "pkg_dir_path": stock._get_pkg_dir_path(),
+        **SOURCES[name].changes,
+    }
+    with registered.skip_registration():
+        return type(stock.__name__, (stock,), changes)
+
+
+def _mnist_splits(self, dl_manager):
+    urls = {split: [self.URL + file for file in files] for split, files in FILES.items()}
+    return {
+        split: self._generate_examples(*paths) for split, paths in dl_manager.download(urls).items()
+    }
+
+
+def _mnist_examples(self, images_path, labels_path):
+    images, labels = _idx(images_path), _idx(labels_path)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        yield i, {"image": _png(image), "label": int(label)}
+
+
+def _cifar_splits(self, dl_manager):
+    known = self._cifar_info
+    archive = dl_manager.download(known.url)
+    with tarfile.open(archive) as tar:
+        names = tar.extractfile(known.prefix + known.label_files[0]).read().decode().split()
+    self.info.features["label"].names = names
+    return {
+        "train": self._generate_examples("train_", archive, known.train_files),
+        "test": self._generate_examples("test_", archive, known.test_files),
+    }
+
+
+def _cifar_examples(self, prefix, archive, files):
+    height, width, channels = SOURCES["cifar10"].shape
+    index = 0
+    with tarfile.open(archive) as tar:
+        for file in files:
+            data = tar.extractfile(self._cifar_info.prefix + file).read()
+            # A label, and then the pixels, channel by channel.
+            for record in np.frombuffer(data, np.uint8).reshape(-1, 1 + height * width * channels):
+                image = record[1:].reshape(channels, height, width).transpose(1, 2, 0)
+                example = {"image": _png(image), "label": int(record[0])}
+                yield index, {"id": f"{prefix}{index:05d}", **example}
+                index += 1
+
+
+def _png(image: np.ndarray) -> io.BytesIO:
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, "PNG")
+    return io.BytesIO(png.getvalue())
+
+
+def _mnist(class_name: str) -> Source:
+    changes = {"_split_generators": _mnist_splits, "_generate_examples": _mnist_examples}
+    return Source(("mnist", class_name), (28, 28, 1), changes, lambda builder: builder.URL)
+
+
+SOURCES = {
+    "mnist": _mnist("MNIST"),
+    "fashion_mnist": _mnist("FashionMNIST"),
+    "kmnist": _mnist("KMNIST"),
+    "cifar10": Source(
+        ("cifar", "Cifar10"),
+        (32, 32, 3),
+        {"_split_generators": _cifar_splits, "_generate_examples": _cifar_examples},
+        lambda builder: builder._cifar_info.url,
+    ),
+}
+
+
+def _idx(path) -> np.ndarray:
+    """Returns the array of a gzipped IDX file (LeCun's format: type, rank, sizes, bytes)."""
+    data = gzip.decompress(Path(path).read_bytes())
+    rank = data[3]
+    shape = np.frombuffer(data, ">u4", count=rank, offset=4)
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def first_line(error: Exception) -> str:
+    """Returns what is worth printing of an error."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
