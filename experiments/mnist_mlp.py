@@ -22,6 +22,9 @@ import tyro
 
 from jaxgan import evaluate
 from jaxgan.config import Config
+from jaxgan.files import read_json
+from jaxgan.table import COLUMNS as TITLES
+from jaxgan.table import cell
 from jaxgan.train import main
 
 IMAGES = 60_000
@@ -43,7 +46,7 @@ def mnist_mlp(
                 main(config)
                 evaluate.main(evaluate.Config((out,), keys=1))
                 (out / "evaluation.json").rename(kept)
-            found[epoch].append(evaluate.read_json(kept))
+            found[epoch].append(read_json(kept))
     text = markdown(found)
     (Path(__file__).parent / "results" / "mnist_mlp.md").write_text(text)
     print(text)
@@ -54,15 +57,15 @@ def markdown(found: dict[int, list[dict]]) -> str:
     """Returns the scores after every number of epochs, mean and deviation over the seeds."""
     real = next(iter(found.values()))[0]["real"]
     lines = [
-        ["epochs", *(evaluate.COLUMNS[name] for name in COLUMNS)],
+        ["epochs", *(TITLES[name] for name in COLUMNS)],
         ["---"] * (1 + len(COLUMNS)),
-        ["real digits", *(evaluate.cell(name, real) for name in COLUMNS)],
+        ["real digits", *(cell(name, real) for name in COLUMNS)],
     ]
     for epoch, results in found.items():
         rows = [result["mean"] for result in results]
         mean = {name: statistics.fmean(row[name] for row in rows) for name in COLUMNS}
         spread = {name: statistics.stdev(row[name] for row in rows) for name in COLUMNS}
-        lines.append([str(epoch), *(evaluate.cell(name, mean, spread) for name in COLUMNS)])
+        lines.append([str(epoch), *(cell(name, mean, spread) for name in COLUMNS)])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -1,6 +1,7 @@
 """python -m jaxgan.evaluate: say in numbers what the samples of runs are worth."""
 
 import dataclasses
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -9,11 +10,17 @@ from typing import Annotated, Any
 import tyro
 
 from jaxgan.command import keep_compiled, run_command, say
+from jaxgan.environment import pinned
 from jaxgan.errors import RunError, UsageError, explained
-from jaxgan.files import read_json, write_json
+from jaxgan.files import expand_paths, given_path, read_json, write_json
+from jaxgan.table import table
 
-PROTOCOL = ("digest", "samples", "split", "keys")
+VERSION = 2
+"""Of the protocol; numbers of another one are not shown."""
+PROTOCOL = ("version", "digest", "samples", "split", "keys")
 """What has to be the same for numbers to go into one table."""
+LABELS = "as frequent as in the training split; for CAS in equal shares"
+"""Which classes a conditional generator is asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +42,15 @@ class Config:
     classifier's"""
     data_dir: Path | None = None
     """where TensorFlow Datasets keeps its data (by default where the run found it)"""
+    data_file: Path | None = None
+    """where images of your own are (by default where the run found them)"""
     stored: bool = False
     """show what was found before, and compute nothing"""
+
+    def __post_init__(self):
+        runs = (self.runs,) if isinstance(self.runs, str | os.PathLike) else self.runs
+        object.__setattr__(self, "runs", tuple(given_path(run) for run in runs))
+        expand_paths(self, "inception", "data_dir", "data_file")
 
 
 def main(config: Config) -> dict[str, dict]:
@@ -54,19 +68,8 @@ def main(config: Config) -> dict[str, dict]:
         results = {run: stored(Path(run), about, config.best) for run, about in abouts.items()}
         failures = []
     else:
-        keep_compiled()
-        from jaxgan.protocol import real_data
-
-        about = next(iter(abouts.values()))
-        conditional = any(about["config"].get("conditional") for about in abouts.values())
-        real = real_data(about, config.samples, config.data_dir, config.inception, conditional)
-        results, failures = {}, []
-        for run, about in abouts.items():
-            try:
-                results[run] = judged(config, Path(run), about, real)
-                write_json(Path(run) / result_name(config.best), results[run])
-            except (UsageError, RunError, OSError) as error:
-                failures.append((run, error))
+        with pinned():
+            results, failures = all_judged(config, abouts)
     for what in PROTOCOL:
         check_same(what, {run: result["protocol"][what] for run, result in results.items()})
     if results:
@@ -75,6 +78,55 @@ def main(config: Config) -> dict[str, dict]:
         reason, status = explained(error)
         raise (UsageError if status == 2 else RunError)(f"{run}: {reason}") from error
     return results
+
+
+def all_judged(config: Config, abouts: dict[str, dict]) -> tuple[dict, list]:
+    """Judges runs, writes and returns what was found, by run, and for which runs which error."""
+    keep_compiled()
+    from jaxgan.protocol import real_data
+
+    about = located(config, *next(iter(abouts.items())))
+    conditional = any(about["config"].get("conditional") for about in abouts.values())
+    real = real_data(about, config.samples, config.inception, conditional)
+    results, failures = {}, []
+    for run, about in abouts.items():
+        try:
+            results[run] = judged(config, Path(run), about, real)
+            write_json(Path(run) / result_name(config.best), results[run])
+        except (UsageError, RunError, OSError) as error:
+            failures.append((run, error))
+    return results, failures
+
+
+def located(config: Config, run: str, about: dict) -> dict:
+    """Returns what `config.json` says of a run, with its data where they are.
+
+    Raises `UsageError` where images of the user's own are not found.
+    """
+    settings = dict(about["config"])
+    file, folder = settings.get("data_file"), settings.get("data_dir")
+    if config.data_file is not None and not file:
+        raise UsageError(
+            f"--data-file is for runs on images of their own: {run} was trained on "
+            f"{about['dataset']['name']}"
+        )
+    if file:
+        place = config.data_file or place_of(file, Path(run))
+        if place is None:
+            raise UsageError(f"{file}, which {run} was trained on, is gone: name its --data-file")
+        settings["data_file"] = str(place)
+    settings["data_dir"] = config.data_dir or (folder and place_of(folder, Path(run))) or folder
+    return about | {"config": settings}
+
+
+def place_of(path: str, run: Path) -> Path | None:
+    """Returns where a path that a run recorded leads, None where to nothing.
+
+    A relative one is looked for in the working directory, in the run directory, and in those that
+    hold it.
+    """
+    bases = Path.cwd(), run.absolute(), *run.absolute().parents
+    return next((base / path for base in bases if (base / path).exists()), None)
 
 
 def check(config: Config) -> None:
@@ -147,10 +199,12 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
     rows = [seed["mean"] for seed in seeds.values()] if len(seeds) > 1 else by_key
     return {
         "protocol": {
+            "version": VERSION,
             **real.judge.about,
             "samples": real.count,
             "samples_of_modes": count_to_draw(real.train, real.count),
             "split": "test",
+            "labels": LABELS if about["config"].get("conditional") else None,
             "data": about["dataset"]["fingerprint"],
             "keys": list(range(config.seed, config.seed + config.keys)),
             "generator": "best" if config.best else "last",
@@ -159,6 +213,7 @@ def judged(config: Config, run: Path, about: dict, real) -> dict:
         "seeds": seeds,
         **summed_up(rows),
         "deviation_over": over,
+        "remarks": real.remarks,
     }
 
 
@@ -202,72 +257,19 @@ def stored(run: Path, about: dict, best: bool) -> dict:
     try:
         steps = {name: result["seeds"][name]["step"] for name in generators(run, about, best)}
         table({str(run): result})
-        whole = {*PROTOCOL} <= result["protocol"].keys()
+        whole = {*PROTOCOL} <= result["protocol"].keys() and result["protocol"][
+            "version"
+        ] == VERSION
     except (AttributeError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
-        raise RunError(f"{path} is missing or damaged: evaluate without --stored")
+        raise RunError(
+            f"{path} is missing, damaged, or of another version: evaluate without --stored"
+        )
     for name, directory in generators(run, about, best).items():
         if steps[name] != (step := step_of(directory)):
             raise RunError(f"{path} is not of step {step}: evaluate without --stored")
     return result
-
-
-COLUMNS = {
-    "fid": "FID",
-    "kid": "KID x 1000",
-    "score": "score",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "class_kl": "class KL",
-    "asked_accuracy": "asked",
-    "cas": "CAS",
-    "modes": "modes",
-    "high_quality": "high quality",
-    "reverse_kl": "reverse KL",
-    "covariance_ratio": "covariance",
-    "kl_uniform": "KL uniform",
-    "kl_data": "KL data",
-    "kl_corrected": "KL corrected",
-    "floor": "KL floor",
-}
-"""Titles of scores, in the order of the table."""
-
-
-def table(results: dict[str, dict]) -> str:
-    """Returns a table of runs, real data of the training split first, and the protocol below."""
-    first = next(iter(results.values()))
-    found = [first["real"], *(result["mean"] for result in results.values())]
-    names = [name for name in COLUMNS if any(name in scores for scores in found)]
-    lines = [["", *(COLUMNS[name] for name in names)]]
-    lines.append(["real (training split)", *(cell(name, first["real"]) for name in names)])
-    for run, result in results.items():
-        lines.append([run, *(cell(name, result["mean"], result["std"]) for name in names)])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
-    )
-    protocol = first["protocol"]
-    over = " and ".join(sorted({result["deviation_over"] for result in results.values()}))
-    modes = protocol["samples_of_modes"]
-    counted = "" if modes == protocol["samples"] else f" (modes and KL: {modes:,})"
-    return (
-        f"{text}\n{protocol['samples']:,} samples{counted} against the {protocol['split']} split, "
-        f"features: {protocol['features']} {protocol['digest'][:12]}; deviations over {over}"
-    )
-
-
-def cell(name: str, mean: dict, std: dict | None = None) -> str:
-    """Returns a score, with its deviation where there is one."""
-    if name not in mean:
-        return "-"
-    scale = 1000 if name == "kid" else 1
-    digits = 1 if name == "modes" else 2 if name in ("fid", "kid", "score") else 3
-    text = f"{scale * mean[name]:.{digits}f}"
-    return f"{text} ± {scale * std[name]:.{digits}f}" if std and name in std else text
 
 
 def command() -> int:

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,30 +12,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import __version__, classify, data
+from jaxgan import __version__, data
 from jaxgan.checkpoint import sampler, sha256
 from jaxgan.command import say
 from jaxgan.data import Dataset, Images, Mixture, Stacked, tfds
-from jaxgan.data.arrays import pixels, unit
+from jaxgan.data.arrays import pixels
 from jaxgan.data.cache import user_directory
-from jaxgan.errors import RunError, UsageError
-from jaxgan.files import read_json, replacing, write_json
+from jaxgan.errors import UsageError
+from jaxgan.files import read_json, write_arrays, write_json
 from jaxgan.judge import (
     Judge,
     Seen,
     cropped,
-    judge_of,
+    head,
+    judge_for,
+    learnable,
     quick_scores,
+    remarks,
     scores,
     stacked_scores,
 )
-from jaxgan.keys import stream
+from jaxgan.keys import key_of_seed, stream
 from jaxgan.metrics import classifier
 from jaxgan.metrics.score import histogram
 
 CHUNK = 500
 """Samples that are drawn in one go."""
-INCEPTION_BATCH = 50
 QUICK_SAMPLES = 2_000
 """During training."""
 STACKED_SAMPLES = 26_000
@@ -48,6 +50,7 @@ class Real(NamedTuple):
     train, test: the splits of the data. count: how many samples are compared.
     judge: of `jaxgan.judge`. seen: what it makes of real samples of the test split.
     floor: the scores that samples of the training split get.
+    remarks: what there is to know of all these scores.
     """
 
     train: Dataset
@@ -56,59 +59,74 @@ class Real(NamedTuple):
     judge: Judge
     seen: Seen
     floor: dict[str, float]
+    remarks: list[str]
 
 
 def real_data(
-    about: dict,
-    samples: int,
-    data_dir: Path | None = None,
-    inception: Path | None = None,
-    conditional: bool = False,
+    about: dict, samples: int, inception: Path | None = None, conditional: bool = False
 ) -> Real:
     """Returns the data of a run as its samples are judged against them.
 
     about: what `config.json` says of the run. samples: how many are compared, at most.
-    data_dir: unless where the run found its data. inception: a file of weights.
+    inception: a file of weights.
     conditional: whether scores of classes that were asked for are among those of the floor.
-    Raises `UsageError` where the data are not the run's, or have nobody to judge them.
+    Raises `UsageError` where the data are not the run's, or are too few to be judged.
     """
-    settings, known = about["config"], about["dataset"]
-
-    def get(split: str | None):
-        return load(settings, known["name"], data_dir, split)
-
-    if get(None).fingerprint != known["fingerprint"]:
-        raise UsageError(
-            f"{known['name']} is not what the run was trained on: name its --data-dir, or put the "
-            "data back"
-        )
-    train, test = get("train"), get("test")
-    sizes = [len(part.images) for part in (train, test) if isinstance(part, Images)]
-    count = min([samples, *sizes])
+    check_data(about)
+    train, test = load(about, "train"), load(about, "test")
+    count = count_of(samples, (train, test), inception)
     if count < samples:
         say(f"there are {count:,} real samples to compare with: taking as many generated ones")
+    judge = judge_for(about, train, inception)
+    seen, _ = look_at_real(test, "test", count_to_draw(test, count), judge, key_of(0))
+    notes = [] if isinstance(train, Mixture) else remarks(seen, count)
+    if isinstance(train, Images) and not has_test_split(about):
+        notes.insert(
+            0, f"{train.name} has no test split: compared is a fifth of all that runs train on"
+        )
+    real = Real(train, test, count, judge, seen, {}, notes)
+    return real._replace(floor=floor_of(real, conditional))
+
+
+def check_data(about: dict) -> None:
+    """Raises `UsageError` where the data are not what a run was trained on."""
+    known = about["dataset"]
+    if load(about, None).fingerprint != known["fingerprint"]:
+        flag = "--data-file" if about["config"].get("data_file") else "--data-dir"
+        raise UsageError(
+            f"{known['name']} is not what the run was trained on: name its {flag}, or put the "
+            "data back"
+        )
+
+
+def has_test_split(about: dict) -> bool:
+    """Whether the data of a run came with a test split: by how they were asked for, not by name."""
+    return not about["config"].get("data_file") and about["dataset"]["name"] in tfds.SOURCES
+
+
+def count_of(samples: int, parts: Sequence[Dataset], inception: Path | None = None) -> int:
+    """Returns how many of so many samples there are real ones for; raises `UsageError` for few."""
+    sizes = [len(part.images) for part in parts if isinstance(part, Images)]
+    count = min([samples, *sizes])
     if sizes and inception is None and count <= (least := classifier.WIDTHS[-1]):
         raise UsageError(
-            f"{count} samples of {train.name} are too few: {least + 1} or more are needed, of real "
-            "and of generated ones"
+            f"{count} samples of {parts[0].name} are too few: {least + 1} or more are needed, of "
+            "real and of generated ones"
         )
-    if sizes and train.name not in tfds.SOURCES:
-        say(f"{train.name} has no test split: compared is a fifth of all that runs are trained on")
-    trained = None if isinstance(train, Mixture) else classifier_of(settings, train, data_dir)
-    judge = judge_of(train, trained, None if inception is None else inception_of(inception))
-    real = Real(train, test, count, judge, look_at_real(test, "test", count, judge)[0], {})
-    return real._replace(floor=floor_of(real, conditional))
+    return count
 
 
 def floor_of(real: Real, conditional: bool) -> dict[str, float]:
     """Returns the scores of real samples of the training split, which are kept as well."""
-    path = kept(f"{real.test.fingerprint} floor {conditional} {real.count}", real.judge, ".json")
+    known_by = f"{real.train.fingerprint} {real.test.fingerprint}"
+    path = kept(f"{known_by} floor {conditional} {real.count}", real.judge, ".json")
     known = read_json(path)
     if known and known.get("sha256") == digest_of(known.get("floor")):
         return known["floor"]
-    seen, labels = look_at_real(real.train, "train", real.count, real.judge)
+    count = count_to_draw(real.train, real.count)
+    seen, labels = look_at_real(real.train, "train", count, real.judge, key_of(0))
     floor = all_scores(real, seen, 0, labels if conditional else None)
-    if conditional and isinstance(real.train, Images):
+    if conditional and learnable(real.train):
         batch = real.train.batch(key_of(0), 0, real.count)
         floor["cas"] = accuracy_of_training(real, *batch)
     with contextlib.suppress(OSError):
@@ -122,14 +140,17 @@ def digest_of(content) -> str:
 
 
 def look_at_real(
-    part: Dataset, split: str, count: int, judge: Judge
+    part: Dataset, use: str, count: int, judge: Judge, key: jax.Array
 ) -> tuple[Seen, np.ndarray | None]:
-    """Returns what a judge makes of `count` real samples, which is kept, and their labels."""
-    batch = part.batch(key_of(0), 0, count_to_draw(part, count))
+    """Returns what a judge makes of `count` real samples, which is kept, and their labels.
+
+    use: what they are for, which says the split. key: chooses them.
+    """
+    batch = part.batch(key, 0, count)
     labels = None if batch.labels is None else np.asarray(batch.labels)
     if isinstance(part, Mixture):
         return judge.look(np.asarray(batch.images)), labels
-    path = kept(f"{part.fingerprint} {split} {count}", judge, ".npz")
+    path = kept(f"{part.fingerprint} {use} {count}", judge, ".npz")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in Seen._fields if name in file}
@@ -139,8 +160,8 @@ def look_at_real(
         pass
     seen = judge.look(np.asarray(batch.images))
     arrays = {name: array for name, array in seen._asdict().items() if array is not None}
-    with contextlib.suppress(OSError), replacing(path) as temporary, open(temporary, "wb") as out:
-        np.savez(out, **arrays, sha256=np.array(sha256(arrays)))
+    with contextlib.suppress(OSError):
+        write_arrays(path, {**arrays, "sha256": np.array(sha256(arrays))})
     return seen, labels
 
 
@@ -156,65 +177,17 @@ def kept(what: str, judge: Judge, suffix: str) -> Path:
     return path
 
 
-def load(settings: dict, name: str, data_dir: Path | None, split: str | None) -> Dataset:
+def load(about: dict, split: str | None) -> Dataset:
     """Returns a split of a run's data, images as large as they are without a border."""
+    settings = about["config"]
     file = settings.get("data_file")
     return data.load(
-        None if file else name,
-        data_dir or settings.get("data_dir"),
+        None if file else about["dataset"]["name"],
+        settings.get("data_dir"),
         data_file=file,
         stacked_images=settings.get("stacked_images") if split is None else None,
         split=split,
     )[0]
-
-
-def classifier_of(
-    settings: dict, train: Dataset, data_dir: Path | None
-) -> classifier.Trained | None:
-    """Returns the classifier of a data set, trained now if need be; None where there are no labels.
-
-    MNIST's, also of stacked MNIST, comes with the package.
-    """
-    if train.num_classes is None:
-        return None
-    if train.name in ("mnist", "stacked_mnist"):
-        return classifier.load(classifier.MNIST)
-    if (place := classifier.place(train)).exists():
-        trained = classifier.load(place)
-        if trained.about["fingerprint"] != train.fingerprint:
-            raise RunError(
-                f"{place} is the classifier of {trained.about['dataset']}, and not of these "
-                f"{train.name}: delete that file, and one is trained"
-            )
-        return trained
-    file = settings.get("data_file")
-    where = data_dir or settings.get("data_dir")
-    return classify.main(
-        classify.Config(
-            dataset=None if file else train.name,
-            data_dir=Path(where) if where else None,
-            data_file=Path(file) if file else None,
-        )
-    )
-
-
-def inception_of(path: Path) -> tuple[Callable, str]:
-    """Returns the function from images, uint8 `[n, h, w, c]`, to features and logits; a digest."""
-    from tqdm import tqdm
-
-    from jaxgan.metrics import inception
-
-    variables, digest = inception.load(path)
-    features = inception.features(variables)
-
-    def look(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        starts = tqdm(
-            range(0, len(images), INCEPTION_BATCH), "Inception", disable=None, leave=False
-        )
-        parts = [features(unit(images[i : i + INCEPTION_BATCH])) for i in starts]
-        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-
-    return look, digest
 
 
 def scores_of(
@@ -227,30 +200,44 @@ def scores_of(
     draw: `(key, num_samples[, labels]) -> samples`.
     training: whether to train a classifier on the samples of a conditional GAN as well.
     """
-    images, asked = samples(draw, about, key_of(key), count_to_draw(real.train, real.count))
-    seen = real.judge.look(images)
+    count = count_to_draw(real.train, real.count)
+    asked = asked_for(about, real.train, key_of(key), count)
+    seen = real.judge.look(samples(draw, key_of(key), count, asked))
     found = all_scores(real, seen, key, asked)
-    if asked is not None and training and isinstance(real.train, Images):
-        found["cas"] = accuracy_of_training(real, images, asked)
+    if asked is not None and training and learnable(real.train):
+        shares = np.arange(real.count) % real.train.num_classes
+        drawn = samples(draw, stream(key_of(key), "cas"), real.count, shares)
+        found["cas"] = accuracy_of_training(real, drawn, shares)
     if seen.classes is None:
         return found, None
     return found, histogram(seen.classes, real.train.num_classes).tolist()
 
 
-def samples(
-    draw: Callable, about: dict, key: jax.Array, count: int
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns `count` samples and the classes asked for, None unless the GAN is conditional.
+def asked_for(about: dict, train: Dataset, key: jax.Array, count: int) -> np.ndarray | None:
+    """Returns the classes `[count]` that samples are asked for, None unless the GAN is conditional.
 
-    draw: `(key, num_samples[, labels]) -> samples`.
+    They are drawn as frequent as in the training split: metrics that compare distributions would
+    take any other shares for a fault of the samples.
     """
-    settings, num_classes = about["config"], about["dataset"].get("num_classes")
-    asked = np.arange(count) % num_classes if settings.get("conditional") else None
+    if not about["config"].get("conditional"):
+        return None
+    frequencies = jnp.asarray(train.class_frequencies, jnp.float32)
+    labels_key = stream(key, "labels")
+    return np.asarray(jax.random.choice(labels_key, len(frequencies), (count,), p=frequencies))
+
+
+def samples(
+    draw: Callable, key: jax.Array, count: int, asked: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns `count` samples, `[count, ...]`.
+
+    draw: `(key, num_samples[, labels]) -> samples`. asked: the classes asked for, `[count]`.
+    """
     parts = []
     for first in range(0, count, CHUNK):
-        labels = () if asked is None else ((first + np.arange(CHUNK)) % num_classes,)
+        labels = () if asked is None else (np.resize(asked[first : first + CHUNK], CHUNK),)
         parts.append(np.asarray(draw(jax.random.fold_in(key, first), CHUNK, *labels)))
-    return np.concatenate(parts)[:count], asked
+    return np.concatenate(parts)[:count]
 
 
 def count_to_draw(part: Dataset, count: int) -> int:
@@ -265,15 +252,10 @@ def all_scores(real: Real, fake: Seen, key: int, asked: np.ndarray | None) -> di
     """
     rng = np.random.default_rng(key)
     asked = None if asked is None else asked[: real.count]
-    found = scores(real.train, first(real, real.seen), first(real, fake), rng, asked)
+    found = scores(real.train, head(real.seen, real.count), head(fake, real.count), rng, asked)
     if isinstance(real.train, Stacked):
         found |= stacked_scores(real.train, fake.classes[:STACKED_SAMPLES])
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
-
-def first(real: Real, seen: Seen) -> Seen:
-    """Returns what was seen of the first samples, as many as are compared."""
-    return Seen(*(None if each is None else each[: real.count] for each in seen))
 
 
 def accuracy_of_training(real: Real, images: np.ndarray, labels: np.ndarray) -> float:
@@ -288,22 +270,34 @@ def accuracy_of_training(real: Real, images: np.ndarray, labels: np.ndarray) -> 
 
 def key_of(number: int) -> jax.Array:
     """Returns the key of a number, apart from those that runs are trained with."""
-    return stream(jax.random.key(number), "evaluation")
+    return stream(key_of_seed(number), "evaluation")
 
 
-def scorer(about: dict, data_dir: Path | None = None) -> Callable[[dict], dict[str, float]]:
+def selection_key() -> jax.Array:
+    """Returns the key by which the best generator is chosen, apart from those that judge it."""
+    return stream(key_of_seed(0), "selection")
+
+
+def scorer(about: dict) -> Callable[[dict], dict[str, float]]:
     """Returns the function from a generator's variables to scores that are quickly computed.
 
-    about: what `config.json` says of the run. data_dir: where its data are, unless it says so.
+    They are for choosing a generator: against a part of the training split, and with latents of
+    their own, so that what is chosen can be judged by the test split.
+    about: what `config.json` says of the run.
     """
     try:
-        real = real_data(about, QUICK_SAMPLES, data_dir)
+        check_data(about)
+        train = load(about, "train")
+        count = count_of(QUICK_SAMPLES, (train,))
     except UsageError as error:
         raise UsageError(f"leave out --evaluate-every: {error}") from error
+    judge = judge_for(about, train)
+    seen, _ = look_at_real(train, "selection", count, judge, selection_key())
+    asked = asked_for(about, train, selection_key(), count)
     draw = jax.jit(sampler(about), static_argnums=2)
 
     def score(variables: dict) -> dict[str, float]:
-        images, _ = samples(functools.partial(draw, variables), about, key_of(0), real.count)
-        return quick_scores(real.train, first(real, real.seen), real.judge.look(images))
+        images = samples(functools.partial(draw, variables), selection_key(), count, asked)
+        return quick_scores(train, seen, judge.look(images))
 
     return score

@@ -231,7 +231,8 @@ def stop_signals() -> Iterator[list[int]]:
         if caught:
             stop_at_once(number, frame)
         caught.append(number)
-        write_at_once("\njaxgan: finishing the call under way and saving\n")
+        below_the_bar = "\n" if os.isatty(2) else ""
+        write_at_once(f"{below_the_bar}jaxgan: finishing the call under way and saving\n")
 
     for number in before:
         signal.signal(number, catch)

@@ -72,9 +72,19 @@ def test_kernel_distance_is_its_definition():
     real, fake = drawn(count=25)
     fake = fake[:20]
     np.testing.assert_allclose(squared_mmd(real, fake), naive_squared_mmd(real, fake), rtol=1e-9)
-    whole = kid(real[:20], fake, np.random.default_rng(0), subsets=3, subset_size=1000)
-    np.testing.assert_allclose(whole.mean, squared_mmd(real[:20], fake), rtol=1e-9)
-    assert whole.std < 1e-12
+
+
+def test_kernel_distance_of_no_more_than_a_subset_is_one_estimate_without_a_deviation():
+    real, fake = drawn(count=25)
+    for a, b in ((real, fake), (real, fake[:20]), (real[:2], fake[:2])):
+        whole = kid(a, b, np.random.default_rng(0), subset_size=25)
+        assert whole.mean == squared_mmd(a, b)
+        assert np.isnan(whole.std)
+    found = kid(real, fake[:20], np.random.default_rng(0), subsets=9, subset_size=24)
+    assert found.std > 0
+    # A set that is no larger than a subset is in all of them.
+    half = kid(real, fake[:5], np.random.default_rng(0), subsets=400, subset_size=20)
+    np.testing.assert_allclose(half.mean, squared_mmd(real, fake[:5]), atol=4 * half.std / 20)
 
 
 def test_kernel_distance_is_torch_fidelitys():
@@ -119,6 +129,36 @@ def test_neighbours_are_those_of_prdc(count, fakes, size):
     three, five = (prdc.compute_prdc(real, fake, k) for k in (3, 5))
     expected = three["precision"], three["recall"], five["density"], five["coverage"]
     np.testing.assert_allclose(neighbours(real, fake), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [16, 128, 2048])
+def test_neighbours_where_images_are_repeated(size):
+    """Equal rows are at no distance, however their products were rounded."""
+    unique = 3 + np.maximum(np.random.default_rng(0).normal(size=(300, size)), 0) ** 3
+    six = np.random.default_rng(1).permutation(np.concatenate([unique] * 6))
+    itself = neighbours(six, six)
+    assert (itself.precision, itself.recall, itself.coverage) == (1, 1, 1)
+    np.testing.assert_allclose(itself.density, 6 / 5)
+    for found in (neighbours(six, unique), neighbours(unique, six)):
+        assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
+    # What is apart stays apart: no radius but zero holds other images.
+    other = unique + 1e-2 * np.random.default_rng(2).normal(size=unique.shape)
+    apart = neighbours(six, other)
+    assert (apart.precision, apart.density, apart.coverage) == (0, 0, 0)
+
+
+def test_distances_below_the_rounding_are_none():
+    """By float64: the tolerance is above the rounding, and not far above it."""
+    for size in (2, 128, 2048):
+        x = np.random.default_rng(0).normal(size=(400, size)).astype(np.float32)
+        copies = jnp.asarray(np.concatenate([x, x]))
+        distances = np.asarray(jax.jit(module._squared_distances)(copies[:400], copies))
+        assert not np.diagonal(distances).any()
+        assert not np.diagonal(distances[:, 400:]).any()
+        near = x + x * np.float32(4 * module.tolerance(size) ** 0.5)
+        moved = module._squared_distances(jnp.asarray(x), jnp.asarray(near))
+        exact = np.square(x.astype(np.float64) - near).sum(axis=1)
+        np.testing.assert_allclose(np.diagonal(moved), exact, rtol=0.2)
 
 
 def test_neighbours_of_equal_gaussians():

@@ -17,6 +17,7 @@ from jaxgan.data.digits import digits
 from jaxgan.data.mixtures import Mixture, grid, ring
 from jaxgan.data.stacked import Stacked, stacked
 from jaxgan.errors import UsageError, choose
+from jaxgan.files import given_path
 
 Dataset = Images | Mixture | Stacked
 PARTS = 5
@@ -25,7 +26,7 @@ PARTS = 5
 
 def _tfds_images(name: str, data_dir, image_size: int | None, split: str | None) -> Images:
     images, labels, fingerprint = tfds.arrays(name, data_dir, split or "train")
-    return _images(images, labels, name, fingerprint, image_size)
+    return _images(images, labels, name, fingerprint, image_size, _count(labels))
 
 
 def _bundled_digits(data_dir, image_size: int | None, split: str | None) -> Images:
@@ -33,16 +34,22 @@ def _bundled_digits(data_dir, image_size: int | None, split: str | None) -> Imag
     if split is not None:
         return own(*digits(), "digits", image_size, split)
     images, labels = digits()
-    return _images(images, labels, "digits", cache.fingerprint(images, labels), image_size)
+    known = cache.fingerprint(images, labels)
+    return _images(images, labels, "digits", known, image_size, _count(labels))
 
 
 def _stacked_mnist(data_dir, image_size: int | None, split: str | None) -> Stacked:
     return stacked(_tfds_images("mnist", data_dir, image_size, split))
 
 
-def _images(images, labels, name: str, fingerprint: str, image_size: int | None) -> Images:
+def _count(labels) -> int | None:
+    return None if labels is None else int(np.max(labels)) + 1
+
+
+def _images(
+    images, labels, name: str, fingerprint: str, image_size: int | None, num_classes: int | None
+) -> Images:
     """Returns a data set of arrays, padded to a size."""
-    num_classes = None if labels is None else int(np.max(labels)) + 1
     images = jnp.asarray(padded(images, image_size))
     labels = None if labels is None else jnp.asarray(labels)
     return Images(images, name, fingerprint, labels, num_classes)
@@ -85,7 +92,8 @@ def load(
     if stacked_images is not None and name != "stacked_mnist":
         raise UsageError("--stacked-images is for --dataset stacked_mnist")
     if data_file is not None:
-        return own(*files.arrays(Path(data_file)), Path(data_file).stem, image_size, split), ""
+        file = given_path(data_file)
+        return own(*files.arrays(file), name_of(file), image_size, split), ""
     if name is not None:
         dataset = choose("data set", DATASETS, name)(data_dir, image_size, split)
         if stacked_images is not None:
@@ -95,10 +103,10 @@ def load(
         return dataset, ""
     try:
         return DATASETS["mnist"](data_dir, image_size, split), ""
-    except tfds.Unavailable:
+    except tfds.Unavailable as error:
         if data_dir is not None:
             raise
-        remark = "MNIST is neither on disk nor downloadable: training on scikit-learn's digits"
+        remark = f"MNIST is {error.why}: training on scikit-learn's digits"
         return DATASETS["digits"](None, image_size, split), remark
 
 
@@ -121,10 +129,22 @@ def own(
         if labels.shape != images.shape[:1] or not whole or labels.min() < 0:
             raise UsageError(f"labels must be {len(images)} whole numbers from 0 on, one an image")
         labels = labels.astype(np.int32)
+    num_classes = _count(labels)
     if split is not None:
+        if len(images) < 2:
+            raise UsageError(f"{name} holds one image only, which cannot be split for a test")
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(images))
         test = np.arange(len(images)) % PARTS == 0
         chosen = order[test if split == "test" else ~test]
         images, labels = images[chosen], None if labels is None else labels[chosen]
     known = cache.fingerprint(images, np.zeros(0, np.int32) if labels is None else labels)
-    return _images(images, labels, name, known, image_size)
+    return _images(images, labels, name, known, image_size, num_classes)
+
+
+def name_of(file: Path) -> str:
+    """Returns what a data set is called: the name of a folder, of a file that without its ending.
+
+    Also of a folder that is given as `.` or `..`.
+    """
+    whole = file.resolve()
+    return (whole.name if whole.is_dir() else whole.stem) or "images"

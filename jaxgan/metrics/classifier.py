@@ -29,9 +29,17 @@ from jaxgan.networks.conv import Conv
 
 MNIST = Path(__file__).parent / "mnist.safetensors"
 WIDTHS = (32, 64, 96, 128)
+RECIPE = 2
+"""Of the training: what another one made of the user's data is left alone, and not used."""
 EPOCHS = 6
+LEAST_STEPS = 400
+"""Of training, unless a number of epochs is asked for."""
 BATCH_SIZE = 128
 LEARNING_RATE = 4e-3
+TURNING = "turns"
+BLACK = -1.0
+PRECISION = "highest"
+"""An accelerator's own choice is of fewer bits, and the features would depend on the device."""
 BATCH = 1000
 """Images that are looked at in one go, where nothing is trained."""
 
@@ -71,27 +79,77 @@ class Trained(NamedTuple):
         """How many classes it tells apart."""
         return self.variables["params"]["Dense_0"]["bias"].shape[0]
 
+    @property
+    def tells_turns(self) -> bool:
+        """Whether its classes are turns, see `jaxgan.metrics.rotations`."""
+        return self.about.get("task") == TURNING
+
 
 def place(dataset: Images) -> Path:
     """Returns where the user's own classifier of a data set is, or would be, kept."""
-    name = f"{dataset.name}-{dataset.fingerprint[:16]}.safetensors"
+    name = f"{dataset.name}-{dataset.fingerprint[:16]}-{RECIPE}.safetensors"
     return user_directory() / "classifiers" / name
 
 
+def has_classes(dataset: Images) -> bool:
+    """Whether there are images of two classes or more, so that they can be learned."""
+    return dataset.labels is not None and np.count_nonzero(dataset.class_frequencies) > 1
+
+
 def train(
-    dataset: Images, key: jax.Array, epochs: int = EPOCHS, report: Callable = lambda *_: None
+    dataset: Images,
+    key: jax.Array,
+    epochs: int | None = None,
+    report: Callable = lambda *_: None,
 ) -> dict:
     """Returns the variables of a classifier trained on labelled images.
 
     They are moved by up to an eighth of their size; Adam, its rate warmed up and then decayed to
     zero, as in one cycle (Smith and Topin 2018).
+    epochs: by default those of `epochs_for`.
     report: called with `(epochs done, epochs)`.
     """
+    epochs = epochs or epochs_for(len(dataset.images))
+    state, epoch, steps = training(dataset, key, epochs)
+    for done in range(epochs):
+        state = epoch(state, jnp.int32(done * steps), dataset)
+        jax.block_until_ready(state)
+        report(done + 1, epochs)
+    return {"params": state[0], **state[1]}
+
+
+def epochs_for(num_images: int) -> int:
+    """Returns how often each image is seen: `EPOCHS` times, of few images in `LEAST_STEPS` steps.
+
+    Within a handful of steps neither the weights nor the running statistics of batch norm, which
+    keep nine tenths in each, get far from where they begin.
+    """
+    return max(EPOCHS, -(-LEAST_STEPS // steps_of(num_images)))
+
+
+def steps_of(num_images: int) -> int:
+    """Returns how many steps an epoch has."""
+    return -(-num_images // min(BATCH_SIZE, num_images))
+
+
+class Training(NamedTuple):
+    """How a classifier is trained.
+
+    state: before the first step. epoch: `(state, number of the first step, dataset) -> state`,
+    compiled. steps: how many an epoch has.
+    """
+
+    state: tuple
+    epoch: Callable
+    steps: int
+
+
+def training(dataset: Images, key: jax.Array, epochs: int) -> Training:
+    """Returns how a classifier of a data set is trained for so many epochs."""
     module = Classifier(dataset.num_classes)
-    size = min(BATCH_SIZE, len(dataset.images))
-    steps = -(-len(dataset.images) // size)
-    total = epochs * steps
-    tx = optax.adam(optax.cosine_onecycle_schedule(total, LEARNING_RATE, pct_start=0.2))
+    size, steps = min(BATCH_SIZE, len(dataset.images)), steps_of(len(dataset.images))
+    schedule = optax.cosine_onecycle_schedule(epochs * steps, LEARNING_RATE, pct_start=0.2)
+    tx = optax.adam(schedule)
 
     def loss(params, stats, images, labels):
         (_, logits), stats = module.apply(
@@ -104,21 +162,19 @@ def train(
         def step(state, t):
             params, stats, opt_state = state
             batch = dataset.batch(key, t, size)
-            images = translation(jax.random.fold_in(stream(key, "shifts"), t), batch.images)
+            shift_key = jax.random.fold_in(stream(key, "shifts"), t)
+            images = translation(shift_key, batch.images, fill=BLACK)
             grads, stats = jax.grad(loss, has_aux=True)(params, stats, images, batch.labels)
             updates, opt_state = tx.update(grads, opt_state)
             return (optax.apply_updates(params, updates), stats, opt_state), None
 
-        return lax.scan(step, state, first + jnp.arange(steps))[0]
+        with jax.default_matmul_precision(PRECISION):
+            return lax.scan(step, state, first + jnp.arange(steps))[0]
 
     variables = module.init(stream(key, "init"), jnp.zeros((1, *dataset.shape)))
     params = variables["params"]
     state = params, {"batch_stats": variables["batch_stats"]}, tx.init(params)
-    for done in range(epochs):
-        state = epoch(state, jnp.int32(done * steps), dataset)
-        jax.block_until_ready(state)
-        report(done + 1, epochs)
-    return {"params": state[0], **state[1]}
+    return Training(state, epoch, steps)
 
 
 def save(path: Path, variables: dict, about: dict) -> None:
@@ -165,7 +221,8 @@ def looked_at(variables: dict, images: np.ndarray) -> tuple[np.ndarray, np.ndarr
 @jax.jit
 def _look(variables: dict, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     num_classes = variables["params"]["Dense_0"]["bias"].shape[0]
-    return Classifier(num_classes).apply(variables, unit(images))
+    with jax.default_matmul_precision(PRECISION):
+        return Classifier(num_classes).apply(variables, unit(images))
 
 
 def accuracy(variables: dict, dataset: Images) -> float:

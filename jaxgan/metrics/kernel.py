@@ -1,5 +1,6 @@
 """The kernel distance of two sets of features, KID where they are Inception's."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ SUBSET_SIZE = 1000
 
 
 class Kernel(NamedTuple):
-    """mean: over the subsets. std: their standard deviation."""
+    """mean: over the subsets. std: their standard deviation, NaN where the one is the whole set."""
 
     mean: float
     std: float
@@ -27,18 +28,18 @@ def kid(
 ) -> Kernel:
     """Returns the unbiased squared MMD of random subsets of features (Binkowski et al. 2018).
 
-    It may be negative. Subsets are drawn without replacement; they are smaller where there are
-    fewer features. Raises `UsageError` for features that cannot be judged.
+    It may be negative. Subsets are drawn without replacement, of a set that is no larger than a
+    subset all of it; where both are, there is one estimate, and no deviation. The fewer features,
+    the larger its error. Raises `UsageError` for features that cannot be judged.
     """
     real, fake = checked(real, "real samples"), checked(fake, "generated samples")
-    size = min(subset_size, len(real), len(fake))
-    values = [
-        squared_mmd(
-            real[rng.choice(len(real), size, replace=False)],
-            fake[rng.choice(len(fake), size, replace=False)],
-        )
-        for _ in range(subsets)
-    ]
+    if max(len(real), len(fake)) <= subset_size:
+        return Kernel(squared_mmd(real, fake), math.nan)
+
+    def subset(x: np.ndarray) -> np.ndarray:
+        return x[rng.choice(len(x), min(subset_size, len(x)), replace=False)]
+
+    values = [squared_mmd(subset(real), subset(fake)) for _ in range(subsets)]
     return Kernel(float(np.mean(values)), float(np.std(values)))
 
 
