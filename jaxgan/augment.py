@@ -45,9 +45,12 @@ def color(key: jax.Array, images: jax.Array) -> jax.Array:
     return mean + factor * (images - mean)
 
 
-def translation(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns images moved by up to 1/8 of their size, black (-1) coming in from outside."""
-    images = images + 1
+def translation(key: jax.Array, images: jax.Array, fill: float = 0.0) -> jax.Array:
+    """Returns images moved by up to 1/8 of their height and width.
+
+    fill: value of the pixels that come in from outside: grey, as in the authors' code.
+    """
+    images = images - fill
     for axis, sums, axis_key in zip((1, 2), SHIFTED, jax.random.split(key), strict=True):
         size = images.shape[axis]
         reach = int(size * SHIFT + 0.5)
@@ -56,7 +59,7 @@ def translation(key: jax.Array, images: jax.Array) -> jax.Array:
         # A product with a matrix of ones and zeros: its derivatives need no scattering.
         places = (source == jnp.arange(size)).astype(images.dtype)
         images = jnp.einsum(sums, places, images, precision="highest")
-    return images - 1
+    return images + fill
 
 
 def cutout(key: jax.Array, images: jax.Array) -> jax.Array:

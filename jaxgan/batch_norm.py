@@ -1,6 +1,7 @@
 """Plain `nn.BatchNorm`, told from outside how to count: networks need to know nothing of it."""
 
 import flax.linen as nn
+import jax
 
 
 def counting(**attributes):
@@ -25,3 +26,13 @@ def counting(**attributes):
                 object.__setattr__(module, name, value)
 
     return interceptor
+
+
+def running_statistics(stats: dict) -> list[bool]:
+    """Returns of each leaf of Flax's collections whether it is a running mean or variance.
+
+    Those are of batch norms, which read them only where they do not train.
+    """
+    leaves = jax.tree.flatten_with_path(stats)[0]
+    places = ([entry.key for entry in path] for path, _ in leaves)
+    return [place[0] == "batch_stats" and place[-1] in ("mean", "var") for place in places]

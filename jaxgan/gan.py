@@ -1,6 +1,6 @@
 """The pure core: a GAN is four functions, `init`, `step`, `sample` and `averaged`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ import optax
 from jax import lax
 
 from jaxgan.augment import Augmentation
-from jaxgan.batch_norm import counting
+from jaxgan.batch_norm import counting, running_statistics
 from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
+from jaxgan.errors import UsageError
 from jaxgan.keys import stream
 from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
@@ -44,8 +45,11 @@ class GANState(NamedTuple):
 class Metrics(NamedTuple):
     """What a step reports, each a scalar.
 
-    d_loss, g_loss: the players' losses. d_real, d_fake: mean probability that the discriminator
-    gave to real and to generated images. d_grad_norm, g_grad_norm: global norms of the gradients.
+    d_loss, g_loss: the players' losses. d_real, d_fake: the discriminator's outputs for real and
+    for generated images, summed up as the loss says (`jaxgan.losses.Outputs`). d_grad_norm,
+    g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive: shares of real
+    and of generated images with a positive output; the first nears one where the discriminator
+    overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1).
     With several discriminator updates a step, the discriminator's are those of the last one.
     """
 
@@ -55,6 +59,8 @@ class Metrics(NamedTuple):
     d_fake: jax.Array
     d_grad_norm: jax.Array
     g_grad_norm: jax.Array
+    d_real_positive: jax.Array
+    d_fake_positive: jax.Array
 
 
 class GAN(NamedTuple):
@@ -92,6 +98,7 @@ def gan(
     pack: int = 1,
     augment: Augmentation | None = None,
     dtype: Any = None,
+    class_frequencies: Sequence[float] | None = None,
 ) -> GAN:
     """Returns the GAN of two networks.
 
@@ -109,8 +116,14 @@ def gan(
         generated images take the labels of the real ones.
     pack: how many images, joined along their channels, the discriminator judges at a time (PacGAN,
         Lin et al. 2018); its labels are then `[n / pack, pack]`.
-    augment: `(key, images) -> images`, differentiable: what the discriminator sees of images.
-    dtype: what both networks compute in, such as `jnp.bfloat16`; parameters stay float32.
+    augment: `(key, images) -> images`, differentiable: what the discriminator sees of images. Real
+        and generated images have draws of their own.
+    dtype: of what both networks are called with, such as `jnp.bfloat16`. The networks of this
+        package compute in the type of their inputs; layers of Flax want a `dtype` of their own.
+    class_frequencies: `[num_classes]`, how often each class is drawn for the statistics of the
+        averaged generator's batch norms; equal unless given.
+    Raises `UsageError`, from `init`, for a loss that penalises gradients at single images of a
+    discriminator with batch norm.
     """
     parts = Parts(
         generator,
@@ -125,6 +138,7 @@ def gan(
         pack,
         augment,
         dtype,
+        class_frequencies,
     )
     return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
 
@@ -144,6 +158,7 @@ class Parts(NamedTuple):
     pack: int
     augment: Augmentation | None
     dtype: Any
+    class_frequencies: Sequence[float] | None
 
 
 def _init(parts: Parts, key: jax.Array) -> GANState:
@@ -153,9 +168,15 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     images, g_variables = parts.generator.init_with_output(g_key, *_arguments(latents, labels))
     shown = _arguments(packed(images, parts.pack), packed_labels(labels, parts.pack))
     g = _player(g_variables, parts.g_tx)
+    d = _player(parts.discriminator.init(d_key, *shown), parts.d_tx)
+    if parts.loss.penalises_gradients and any(running_statistics(d.stats)):
+        raise UsageError(
+            "the loss penalises gradients at single images, and in a discriminator with batch norm "
+            "these depend on the other images: take one without batch norm"
+        )
     return GANState(
         generator=g,
-        discriminator=_player(parts.discriminator.init(d_key, *shown), parts.d_tx),
+        discriminator=d,
         ema=None if parts.ema_decay is None else jax.tree.map(jnp.copy, g.params),
         step=jnp.zeros((), jnp.int32),
     )
@@ -185,14 +206,13 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     fake, generator_vjp, g_stats = jax.vjp(
         lambda params: generate(params, latents_key, labels), g.params, has_aux=True
     )
-    d, d_loss, logits, d_grads = _update_discriminator(
+    d, d_loss, outputs, d_grads = _update_discriminator(
         parts, d_key, state.step, d, real, fake, labels
     )
 
     def g_objective(fake):
-        augment_key, loss_key = jax.random.split(g_key)
-        critic = lambda images: _judged(parts, d, d.params, augment_key, images, labels)[0]
-        return parts.loss.generator(critic, real, fake, loss_key, state.step)
+        critic = lambda key, images: _judged(parts, d, d.params, key, images, labels)[0]
+        return parts.loss.generator(critic, real, fake, g_key, state.step)
 
     g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
     g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
@@ -201,39 +221,38 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     ema = state.ema
     if parts.ema_decay is not None:
         ema = optax.incremental_update(g.params, ema, 1 - at(parts.ema_decay, state.step))
-    d_real, d_fake = (jax.nn.sigmoid(each).mean() for each in logits)
-    metrics = Metrics(
-        *mean_over_devices((d_loss, g_loss, d_real, d_fake)),
-        d_grad_norm=optax.global_norm(d_grads),
-        g_grad_norm=optax.global_norm(g_grads),
-    )
+    summary = *parts.loss.outputs.summary(*outputs), *((each > 0).mean() for each in outputs)
+    d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
+    norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
+    metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
     return GANState(g, d, ema, state.step + 1), metrics
 
 
 def _update_discriminator(parts: Parts, key, step, d: Player, real, fake, labels):
-    """Returns the discriminator after one update, its loss, the logits and the gradients."""
-    augment_key, loss_key = jax.random.split(key)
-
-    def judged(images, params):
-        return _judged(parts, d, params, augment_key, images, labels)
+    """Returns the discriminator after one update, its loss, the outputs and the gradients."""
 
     def objective(params):
-        critic = lambda images: judged(images, params)[0]
-        return parts.loss.discriminator(critic, real, fake, loss_key, step)
+        critic = lambda key, images: _judged(parts, d, params, key, images, labels)[0]
+        return parts.loss.discriminator(critic, real, fake, key, step)
 
-    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+    (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
     grads = mean_over_devices(grads)
     stats = d.stats
-    if stats:  # The passes of the loss again: XLA computes what is the same only once.
-        passes = (judged(images, d.params)[1] for images in (real, fake))
+    # Of batch norms nothing reads the statistics: the discriminator is never but in training mode.
+    if not all(running_statistics(stats)):
+        keys = jax.random.split(key)
+        passes = (
+            _judged(parts, d, d.params, *own, labels)[1]
+            for own in zip(keys, (real, fake), strict=True)
+        )
         stats = jax.tree.map(_mean, *passes)
-    return _updated(parts.d_tx, d, grads, stats), loss, logits, grads
+    return _updated(parts.d_tx, d, grads, stats), loss, outputs, grads
 
 
-def _judged(parts: Parts, d: Player, params, augment_key, images, labels):
-    """Returns logits and statistics of what the discriminator is shown of images."""
+def _judged(parts: Parts, d: Player, params, key, images, labels):
+    """Returns outputs and statistics of what the discriminator is shown of images."""
     if parts.augment is not None:
-        images = parts.augment(augment_key, images)
+        images = parts.augment(key, images)
     images, labels = packed(images, parts.pack), packed_labels(labels, parts.pack)
     return _train_mode(parts, parts.discriminator, params, d.stats, images, labels)
 
@@ -241,7 +260,13 @@ def _judged(parts: Parts, d: Player, params, augment_key, images, labels):
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:
     params = state.generator.params if state.ema is None else state.ema
     return with_own_statistics(
-        parts.generator, params, state.generator.stats, parts.latent_size, key, parts.num_classes
+        parts.generator,
+        params,
+        state.generator.stats,
+        parts.latent_size,
+        key,
+        parts.num_classes,
+        parts.class_frequencies,
     )
 
 

@@ -6,6 +6,7 @@ transformations do: `r2(r1(relativistic(), 1.0), 1.0)`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,48 +16,91 @@ from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 from jaxgan.devices import device_count, mean_over_devices, own_rows
 from jaxgan.schedules import Schedule, at
 
-Critic = Callable[[jax.Array], jax.Array]
+Critic = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Outputs(NamedTuple):
+    """What the outputs of a discriminator mean, for whoever reads its metrics.
+
+    title: of the two numbers, for curves and tables. summary: outputs for real and for generated
+        images, `[n]` each, to the metrics `(d_real, d_fake)`, means over the batch.
+    limits: of the two numbers, None where there are none.
+    """
+
+    title: str
+    summary: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    limits: tuple[float, float] | None = None
+
+
+PROBABILITIES = Outputs(
+    "mean probability of being real",
+    lambda real, fake: (jax.nn.sigmoid(real).mean(), jax.nn.sigmoid(fake).mean()),
+    (0.0, 1.0),
+)
+"""Of outputs that are logits."""
+MEANS = Outputs("mean output", lambda real, fake: (real.mean(), fake.mean()))
+"""Of outputs that are only compared with one another, or with targets."""
+PAIRS = Outputs(
+    "share of pairs won",
+    lambda real, fake: ((real > fake).mean(), (fake > real).mean()),
+    (0.0, 1.0),
+)
+"""Of outputs that are known up to a shift: how often the real image of a pair has the larger one,
+and how often the generated image."""
 
 
 class Loss(NamedTuple):
     """A loss for each player, both functions of `(critic, real, fake, key, step)`.
 
-    critic: the discriminator with its parameters bound, images `[n, ...]` to logits `[n]`. It
-        augments the images first, the i-th of every batch alike, so that gradients with respect to
-        images are those before augmentation; of packed images (`[n / m]` logits) likewise.
+    critic: the discriminator with its parameters bound, `(key, images [n, ...])` to outputs `[n]`,
+        of packs of `m` images `[n / m]`. It augments the images first, by draws from the key, so
+        that gradients with respect to images are those before augmentation.
     real, fake: images `[n, ...]`.
     key: for losses that draw numbers of their own: for the whole batch, `device_count() * n` rows,
         of which `own_rows` takes this device's.
     step: for weights that follow a schedule.
     A loss must be a mean over the batch, for the means of several devices to make up its own.
 
-    discriminator: returns the loss, a scalar, and the logits `(real, fake)` it came from.
+    discriminator: returns the loss, a scalar, and the outputs `(real, fake)` it came from.
     generator: returns the loss, a scalar.
+    outputs: what those outputs mean.
+    penalises_gradients: whether it takes gradients at single images. They would be those of the
+        whole batch in a discriminator with batch norm, which `gan` then refuses.
     """
 
     discriminator: Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]
     generator: Callable[..., jax.Array]
+    outputs: Outputs = MEANS
+    penalises_gradients: bool = False
 
 
 def of_logits(
     discriminator: Callable[[jax.Array, jax.Array], jax.Array],
     generator: Callable[[jax.Array], jax.Array],
+    outputs: Outputs = MEANS,
 ) -> Loss:
     """Returns the loss of two functions of logits.
 
     discriminator: of real and fake logits, a mean over them. generator: of fake logits, likewise.
+    outputs: what the logits mean.
     """
 
     def discriminator_loss(critic: Critic, real, fake, key, step):
-        del key, step
-        logits = critic(real), critic(fake)
+        del step
+        logits = _judged(critic, real, fake, key)
         return discriminator(*logits), logits
 
     def generator_loss(critic: Critic, real, fake, key, step):
-        del real, key, step
-        return generator(critic(fake))
+        del real, step
+        return generator(critic(key, fake))
 
-    return Loss(discriminator_loss, generator_loss)
+    return Loss(discriminator_loss, generator_loss, outputs)
+
+
+def _judged(critic: Critic, real, fake, key) -> tuple[jax.Array, jax.Array]:
+    """Returns the outputs for real and for generated images, each augmented by its own draws."""
+    real_key, fake_key = jax.random.split(key)
+    return critic(real_key, real), critic(fake_key, fake)
 
 
 def _cross_entropy(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
@@ -70,7 +114,8 @@ def non_saturating() -> Loss:
 
     The logarithms are computed from the logits, without overflow.
     """
-    return of_logits(_cross_entropy, lambda fake: binary_cross_entropy(fake, 1.0).mean())
+    generator = lambda fake: binary_cross_entropy(fake, 1.0).mean()
+    return of_logits(_cross_entropy, generator, PROBABILITIES)
 
 
 def minimax() -> Loss:
@@ -78,7 +123,8 @@ def minimax() -> Loss:
 
     Its gradient vanishes where the discriminator is sure, which `non_saturating` avoids.
     """
-    return of_logits(_cross_entropy, lambda fake: -binary_cross_entropy(fake, 0.0).mean())
+    generator = lambda fake: -binary_cross_entropy(fake, 0.0).mean()
+    return of_logits(_cross_entropy, generator, PROBABILITIES)
 
 
 def least_squares() -> Loss:
@@ -115,15 +161,16 @@ def relativistic() -> Loss:
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
-        del key, step
-        logits = real_logits, fake_logits = critic(real), critic(fake)
+        del step
+        logits = real_logits, fake_logits = _judged(critic, real, fake, key)
         return jax.nn.softplus(fake_logits - real_logits).mean(), logits
 
     def generator(critic: Critic, real, fake, key, step):
-        del key, step
-        return jax.nn.softplus(critic(real) - critic(fake)).mean()
+        del step
+        real_logits, fake_logits = _judged(critic, real, fake, key)
+        return jax.nn.softplus(real_logits - fake_logits).mean()
 
-    return Loss(discriminator, generator)
+    return Loss(discriminator, generator, PAIRS)
 
 
 LOSSES = {
@@ -139,11 +186,9 @@ def r1(loss: Loss, gamma: float | Schedule) -> Loss:
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
-        logits, grads = with_gradients(critic, real)
-        value, scores = loss.discriminator(_knowing(critic, real, logits), real, fake, key, step)
-        return value + at(gamma, step) / 2 * _squared_norms(grads, logits).mean(), scores
+        return _penalised_at(loss, gamma, critic, real, real, fake, key, step)
 
-    return loss._replace(discriminator=discriminator)
+    return loss._replace(discriminator=discriminator, penalises_gradients=True)
 
 
 def r2(loss: Loss, gamma: float | Schedule) -> Loss:
@@ -153,22 +198,20 @@ def r2(loss: Loss, gamma: float | Schedule) -> Loss:
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
-        logits, grads = with_gradients(critic, fake)
-        value, scores = loss.discriminator(_knowing(critic, fake, logits), real, fake, key, step)
-        return value + at(gamma, step) / 2 * _squared_norms(grads, logits).mean(), scores
+        return _penalised_at(loss, gamma, critic, fake, real, fake, key, step)
 
-    return loss._replace(discriminator=discriminator)
+    return loss._replace(discriminator=discriminator, penalises_gradients=True)
 
 
 def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     """Returns the loss with weight times (norm - 1)^2 of the gradients between real and generated.
 
-    WGAN-GP (Gulrajani et al. 2017, algorithm 1): at random points of the lines between them. For
-    critics without batch normalisation, in which an image's gradient depends on the others.
+    WGAN-GP (Gulrajani et al. 2017, algorithm 1): at random points of the lines between them, of
+    packed images those between the packs.
     """
 
-    def between(real, fake, key):
-        return real + _uniform(key, real, for_each_image=True) * (fake - real)
+    def between(real, fake, inputs, key):
+        return real + _places(key, real, inputs) * (fake - real)
 
     return _one_lipschitz(loss, weight, between)
 
@@ -180,13 +223,13 @@ def dragan(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     real images to noisy ones, with noise up to half a standard deviation of the batch.
     """
 
-    def around(real, fake, key):
+    def around(real, fake, inputs, key):
         del fake
         noise_key, place_key = jax.random.split(key)
         mean = mean_over_devices(real.mean())
         deviation = jnp.sqrt(mean_over_devices(jnp.square(real - mean).mean()))
-        noise = 0.5 * deviation * _uniform(noise_key, real)
-        return real + _uniform(place_key, real, for_each_image=True) * noise
+        noise = 0.5 * deviation * _uniform(noise_key, real.shape, real.dtype)
+        return real + _places(place_key, real, inputs) * noise
 
     return _one_lipschitz(loss, weight, around)
 
@@ -194,31 +237,46 @@ def dragan(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
 PENALTIES = {penalty.__name__: penalty for penalty in (r1, r2, gradient_penalty, dragan)}
 
 
-def with_gradients(critic: Critic, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the logits of images and the gradients, `[n, ...]`, of their sum by the images."""
-    logits, pullback = jax.vjp(critic, images)
-    return logits, pullback(jnp.ones_like(logits))[0]
+def with_gradients(
+    critic: Critic, key: jax.Array, images: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the outputs for images and the gradients, `[n, ...]`, of their sum by the images."""
+    outputs, pullback = jax.vjp(partial(critic, key), images)
+    return outputs, pullback(jnp.ones_like(outputs))[0]
+
+
+def _penalised_at(loss: Loss, gamma: float | Schedule, critic, images, real, fake, key, step):
+    """Returns what `loss.discriminator` does, with a penalty on gradients at `images`."""
+    own_key, key = jax.random.split(key)
+    outputs, grads = with_gradients(critic, own_key, images)
+    critic = _knowing(critic, images, outputs)
+    value, scores = loss.discriminator(critic, real, fake, key, step)
+    return value + at(gamma, step) / 2 * _squared_norms(grads, outputs).mean(), scores
 
 
 def _one_lipschitz(loss: Loss, weight: float | Schedule, points: Callable) -> Loss:
-    """Returns the loss with a penalty at `points(real, fake, key)` on norms other than one."""
+    """Returns the loss with a penalty on norms other than one.
+
+    points: `(real, fake, inputs, key)` to where gradients are taken, of `inputs` inputs.
+    """
 
     def discriminator(critic: Critic, real, fake, key, step):
-        points_key, key = jax.random.split(key)
-        logits, grads = with_gradients(critic, points(real, fake, points_key))
-        norms = _norms(_squared_norms(grads, logits))
+        points_key, own_key, key = jax.random.split(key, 3)
         value, scores = loss.discriminator(critic, real, fake, key, step)
+        places = points(real, fake, len(scores[0]), points_key)
+        outputs, grads = with_gradients(critic, own_key, places)
+        norms = _norms(_squared_norms(grads, outputs))
         return value + at(weight, step) * jnp.square(norms - 1).mean(), scores
 
-    return loss._replace(discriminator=discriminator)
+    return loss._replace(discriminator=discriminator, penalises_gradients=True)
 
 
-def _knowing(critic: Critic, images: jax.Array, logits: jax.Array) -> Critic:
-    """Returns the critic that need not look at `images`, this very array, to know their logits.
+def _knowing(critic: Critic, images: jax.Array, outputs: jax.Array) -> Critic:
+    """Returns the critic that need not look at `images`, this very array, to know its outputs.
 
-    So a loss and its penalties share one pass, forwards and backwards.
+    So a loss and its penalties share one pass, forwards and backwards, and one augmentation.
     """
-    return lambda others: logits if others is images else critic(others)
+    return lambda key, others: outputs if others is images else critic(key, others)
 
 
 def _squared_norms(grads: jax.Array, logits: jax.Array) -> jax.Array:
@@ -233,8 +291,15 @@ def _norms(squared: jax.Array) -> jax.Array:
     return jnp.where(squared > 0, jnp.sqrt(safe), 0.0)
 
 
-def _uniform(key: jax.Array, images: jax.Array, for_each_image: bool = False) -> jax.Array:
-    """Returns numbers in [0, 1): for every pixel, or one for each image, this device's rows."""
-    pixels = [1] * (images.ndim - 1) if for_each_image else images.shape[1:]
-    whole = jax.random.uniform(key, (device_count() * len(images), *pixels), images.dtype)
-    return own_rows(whole)
+def _places(key: jax.Array, images: jax.Array, inputs: int) -> jax.Array:
+    """Returns a number in [0, 1) for each input of the critic, `[n, 1, ...]`.
+
+    inputs: how many inputs the images `[n, ...]` make up: all images of a pack share the number.
+    """
+    shares = _uniform(key, (inputs, *[1] * (images.ndim - 1)), images.dtype)
+    return jnp.concatenate([shares] * (len(images) // inputs))
+
+
+def _uniform(key: jax.Array, shape: tuple[int, ...], dtype) -> jax.Array:
+    """Returns numbers in [0, 1) of a shape, this device's rows of those for the whole batch."""
+    return own_rows(jax.random.uniform(key, (device_count() * shape[0], *shape[1:]), dtype))

@@ -1,5 +1,6 @@
 """Drawing from a generator, and making one ready for it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,18 +21,17 @@ STATISTICS_BATCH_SIZE = 64
 def apply(
     network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None, **settings
 ):
-    """Returns what `network.apply` returns; computes in `dtype` where one is given.
+    """Returns what `network.apply` returns, the outputs in float32.
 
-    Parameters and inputs are then rounded to it; statistics and results stay as they are, float32.
-    labels: handed on unless they are None.
+    labels: handed on unless they are None. dtype: of the inputs, and so of what the networks of
+    this package compute in; parameters and statistics stay float32.
     """
     arguments = (inputs,) if labels is None else (inputs, labels)
     if dtype is None:
         return network.apply(variables, *arguments, **settings)
-    variables = {**variables, "params": _cast(variables["params"], dtype)}
-    result = network.apply(variables, _cast(inputs, dtype), *arguments[1:], **settings)
+    result = network.apply(variables, inputs.astype(dtype), *arguments[1:], **settings)
     outputs, *mutated = result if isinstance(result, tuple) else (result,)
-    outputs = _cast(outputs, jnp.float32)
+    outputs = outputs.astype(jnp.float32)
     return (outputs, *mutated) if mutated else outputs
 
 
@@ -72,16 +72,19 @@ def with_own_statistics(
     latent_size: int,
     key: jax.Array,
     num_classes: int | None = None,
+    class_frequencies: Sequence[float] | None = None,
 ) -> dict:
     """Returns the generator's variables, with the batch statistics of these very parameters.
 
     Averaged weights do not have the statistics of the weights that were trained: with theirs a
     healthy generator draws fog. So the statistics are the means over `STATISTICS_BATCHES` batches
     of its own images (Izmailov et al. 2018 do so for averaged classifiers, section 3.2).
+    class_frequencies: how often each class is drawn, equal unless given.
     """
     variables = {"params": params, **stats}
     if not stats:
         return variables
+    frequencies = None if class_frequencies is None else jnp.asarray(class_frequencies, jnp.float32)
 
     def count(stats, inputs):
         number, key = inputs
@@ -89,7 +92,9 @@ def with_own_statistics(
         latents = jax.random.normal(latents_key, (STATISTICS_BATCH_SIZE, latent_size))
         labels = None
         if num_classes is not None:
-            labels = jax.random.randint(labels_key, (STATISTICS_BATCH_SIZE,), 0, num_classes)
+            labels = jax.random.choice(
+                labels_key, num_classes, (STATISTICS_BATCH_SIZE,), p=frequencies
+            )
         # Batch number t counts 1 / (t + 1): the mean of all so far, whatever the author's momentum.
         with nn.intercept_methods(counting(momentum=number / (number + 1))):
             _, stats = apply(
@@ -113,9 +118,3 @@ def _check_labels(labels: np.ndarray, num_samples: int, num_classes: int) -> Non
         raise UsageError(f"labels must be one whole number, or {num_samples} of them")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
         raise UsageError(f"labels must be at least 0 and below {num_classes}")
-
-
-def _cast(tree: Any, dtype) -> Any:
-    return jax.tree.map(
-        lambda leaf: leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, tree
-    )

@@ -78,8 +78,9 @@ def conv_of_doubled(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def doubled(x: jax.Array) -> jax.Array:
     """Returns images `[n, 2 h, 2 w, c]` of images `[n, h, w, c]`, every pixel four times."""
     n, h, w, c = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c))
-    return x.reshape(n, 2 * h, 2 * w, c)
+    # In float32, for the gradient is a sum.
+    wide = jnp.broadcast_to(x.astype(jnp.float32)[:, :, None, :, None], (n, h, 2, w, 2, c))
+    return wide.reshape(n, 2 * h, 2 * w, c).astype(x.dtype)
 
 
 class Conv(nn.Module):
@@ -109,7 +110,7 @@ class Conv(nn.Module):
             x = conv_of_doubled(x, kernel)
         else:
             x = conv(x, kernel, self.strides, self.padding, self.groups)
-        return x + _bias(self, self.features, x.dtype) if self.use_bias else x
+        return biased(self, x) if self.use_bias else x
 
 
 class ConvTranspose(nn.Module):
@@ -127,11 +128,17 @@ class ConvTranspose(nn.Module):
         shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
         x = conv_transpose(x, kernel.astype(x.dtype), self.strides)
-        return x + _bias(self, self.features, x.dtype) if self.use_bias else x
+        return biased(self, x) if self.use_bias else x
 
 
-def _bias(module: nn.Module, features: int, dtype) -> jax.Array:
-    return module.param("bias", nn.initializers.zeros, (features,)).astype(dtype)
+def biased(module: nn.Module, x: jax.Array) -> jax.Array:
+    """Returns `x` `[..., features]` plus the module's parameter "bias", in the type of `x`.
+
+    The sum, and so the bias's gradient over all rows and pixels, is computed in float32: a bfloat16
+    accumulator stops growing where its spacing exceeds what is added.
+    """
+    bias = module.param("bias", nn.initializers.zeros, x.shape[-1:])
+    return (x.astype(jnp.float32) + bias).astype(x.dtype)
 
 
 def _padding(size, kernel_size, strides: int, padding) -> tuple:

@@ -7,15 +7,16 @@ import flax.linen as nn
 import jax
 
 from jaxgan.networks.conv import Conv, ConvTranspose
-from jaxgan.networks.shared import halvings, identity, joined, judgement
+from jaxgan.networks.shared import Dense, halvings, identity, joined, judgement
 
 INIT = nn.initializers.normal(0.02)
 SLOPE = 0.2
 
 
-def _normed(train: bool) -> nn.BatchNorm:
+def _batch_norm(x: jax.Array, train: bool) -> jax.Array:
     scale_init = lambda *args: 1 + INIT(*args)
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, scale_init=scale_init)
+    norm = nn.BatchNorm(not train, momentum=0.9, dtype=x.dtype, scale_init=scale_init)
+    return norm(x)
 
 
 class Generator(nn.Module):
@@ -36,20 +37,24 @@ class Generator(nn.Module):
         count, (height, width) = halvings(self.shape, "dcgan")
         channels = self.width * 2 ** (count - 1)
         x = joined(latents, labels, self.num_classes)
-        x = nn.Dense(height * width * channels, use_bias=False, kernel_init=INIT)(x)
-        x = nn.relu(_normed(train)(x.reshape(-1, height, width, channels)))
+        x = Dense(height * width * channels, use_bias=False, kernel_init=INIT)(x)
+        x = nn.relu(_batch_norm(x.reshape(-1, height, width, channels), train))
         layer = partial(ConvTranspose, kernel_init=INIT)
         for stage in range(count - 1):
             x = layer(channels // 2 ** (stage + 1), use_bias=False)(x)
-            x = nn.relu(_normed(train)(x))
+            x = nn.relu(_batch_norm(x, train))
         return self.output(layer(self.shape[-1])(x))
 
 
 class Discriminator(nn.Module):
-    """4x4 convolutions of stride 2, each twice as wide as the last: images to logits `[n]`."""
+    """4x4 convolutions of stride 2, each twice as wide as the last: images to logits `[n]`.
+
+    batch_norm: whether all but the first are followed by one.
+    """
 
     width: int = 64
     num_classes: int | None = None
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
@@ -58,8 +63,8 @@ class Discriminator(nn.Module):
         layer = partial(Conv, kernel_size=4, strides=2, kernel_init=INIT)
         x = nn.leaky_relu(layer(self.width)(images), SLOPE)
         for stage in range(1, count):
-            x = layer(self.width * 2**stage, use_bias=False)(x)
-            x = nn.leaky_relu(_normed(train)(x), SLOPE)
+            x = layer(self.width * 2**stage, use_bias=not self.batch_norm)(x)
+            x = nn.leaky_relu(_batch_norm(x, train) if self.batch_norm else x, SLOPE)
         x = x.reshape(len(x), -1)
         return judgement(x, labels, self.num_classes, kernel_init=INIT)
 
@@ -69,13 +74,18 @@ def dcgan(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
+    d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
     """Returns the pair for images of a shape, 28 x 28 and 32 x 32 among others.
 
-    width: channels next to the images, 64 unless given.
+    width: channels next to the images, 64 unless given. d_batch_norm: whether the discriminator has
+    batch norms.
     Raises `UsageError` for examples that are not images of such a size.
     """
     halvings(shape, "dcgan")
     width = width or 64
     output = nn.tanh if bounded else identity
-    return Generator(tuple(shape), width, output, num_classes), Discriminator(width, num_classes)
+    return (
+        Generator(tuple(shape), width, output, num_classes),
+        Discriminator(width, num_classes, d_batch_norm),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
-from jaxgan.networks.shared import identity, joined, judgement
+from jaxgan.networks.shared import Dense, identity, joined, judgement
 
 
 class Generator(nn.Module):
@@ -28,8 +28,8 @@ class Generator(nn.Module):
         del train
         x = joined(latents, labels, self.num_classes)
         for width in self.features:
-            x = nn.relu(nn.Dense(width)(x))
-        x = nn.Dense(math.prod(self.shape))(x)
+            x = nn.relu(Dense(width)(x))
+        x = Dense(math.prod(self.shape))(x)
         return self.output(x).reshape(-1, *self.shape)
 
 
@@ -50,7 +50,7 @@ class Discriminator(nn.Module):
         del train
         x = examples.reshape(len(examples), -1)
         for width in self.features:
-            x = nn.leaky_relu(nn.Dense(width)(x), self.slope)
+            x = nn.leaky_relu(Dense(width)(x), self.slope)
         return judgement(x, labels, self.num_classes)
 
 
@@ -59,12 +59,14 @@ def mlp(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
+    d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
     """Returns the classic pair: 256-512 and 512-256 hidden units, 100-256-512-784 for MNIST.
 
     shape: of one example. bounded: whether examples lie in [-1, 1], as images do.
     width: of the narrower hidden layer, 256 unless given; the other is twice as wide.
     """
+    del d_batch_norm
     width = width or 256
     output = nn.tanh if bounded else identity
     return (

@@ -3,7 +3,8 @@
 Huang et al. 2024, "The GAN is dead; long live the GAN! A modern GAN baseline" (configuration E).
 Instead of norms, weights start as in Fixup (Zhang et al. 2019): the last layer of every block at
 zero, the others scaled down with the number of blocks. They are meant for `relativistic` with `r1`
-and `r2`, and for momentum 0.
+and `r2`, and for momentum 0. In bfloat16 the blocks of the smallest size and the logits stay in
+float32, as in the authors' code: the loss takes differences of logits.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 
 from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv
-from jaxgan.networks.shared import halvings, joined, judgement
+from jaxgan.networks.shared import Dense, class_embedding, halvings, joined
 
 SLOPE = 0.2
 GAIN = np.sqrt(2 / (1 + SLOPE**2))
@@ -66,13 +67,13 @@ class Generator(nn.Module):
         """Returns images `[n, *shape]`."""
         del train
         _, size = halvings(self.shape, "r3gan")
-        x = joined(latents, labels, self.num_classes)
+        dtype, latents = latents.dtype, latents.astype(jnp.float32)
+        x = joined(latents, labels, self.num_classes, (self.num_classes or 1) ** -0.5)
         basis = self.param("basis", nn.initializers.normal(1.0), (*size, self.widths[0]))
-        x = nn.Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)
-        x = basis.astype(x.dtype) * x[:, None, None]
+        x = basis * Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)[:, None, None]
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = doubled(_widened(x, width))
+                x = doubled(_widened(x.astype(dtype), width))
             for _ in range(BLOCKS):
                 x = Block(BLOCKS * len(self.widths))(x)
         return Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR)(x)
@@ -96,13 +97,14 @@ class Discriminator(nn.Module):
         for stage, width in enumerate(self.widths):
             if stage > 0:
                 x = _widened(halved(x), width)
+            if stage == len(self.widths) - 1:
+                x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
                 x = Block(BLOCKS * len(self.widths))(x)
         # A kernel of its own for each channel, as large as the image that is left.
         init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
         basis = self.param("basis", init, x.shape[1:])
-        x = (basis.astype(x.dtype) * x).sum(axis=(1, 2))
-        return judgement(x, labels, self.num_classes, kernel_init=LINEAR)
+        return _logits((basis * x).sum(axis=(1, 2)), labels, self.num_classes)
 
 
 def r3gan(
@@ -110,13 +112,14 @@ def r3gan(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
+    d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
     """Returns R3GAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
 
     width: channels at every size, a multiple of 8, 256 unless given (the paper: 768).
     Raises `UsageError` for another width and for examples that are not images of such a size.
     """
-    del bounded
+    del bounded, d_batch_norm
     count, _ = halvings(shape, "r3gan")
     width = width or 256
     if width % (GROUP // EXPANSION):
@@ -126,12 +129,15 @@ def r3gan(
 
 
 def doubled(x: jax.Array) -> jax.Array:
-    """Returns images `[n, 2 h, 2 w, c]`, zeros between the pixels filtered with [1, 2, 1]."""
+    """Returns images `[n, 2 h, 2 w, c]`, interpolated with the taps [1, 3, 3, 1] / 4.
+
+    Beyond the border there are zeros, so that the outermost pixels are 3/4 of their neighbours.
+    """
     return _resampled(x, *(_doubling(size) for size in x.shape[1:3]))
 
 
 def halved(x: jax.Array) -> jax.Array:
-    """Returns every other pixel of images filtered with [1, 2, 1], `[n, h / 2, w / 2, c]`."""
+    """Returns images `[n, h / 2, w / 2, c]`, averaged with the taps [1, 3, 3, 1] / 8."""
     return _resampled(x, *(_doubling(size // 2).T / 2 for size in x.shape[1:3]))
 
 
@@ -143,7 +149,7 @@ def _doubling(size: int) -> np.ndarray:
     """Returns the matrix `[2 size, size]` that doubles a line of pixels."""
     matrix = np.zeros((2 * size, size))
     for pixel in range(size):
-        for offset, weight in ((-1, 0.5), (0, 1.0), (1, 0.5)):
+        for offset, weight in ((-1, 0.25), (0, 0.75), (1, 0.75), (2, 0.25)):
             if 0 <= 2 * pixel + offset < 2 * size:
                 matrix[2 * pixel + offset, pixel] = weight
     return matrix
@@ -153,3 +159,13 @@ def _widened(x: jax.Array, width: int) -> jax.Array:
     if x.shape[-1] == width:
         return x
     return Conv(width, 1, use_bias=False, kernel_init=LINEAR)(x)
+
+
+def _logits(features: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
+    """Returns a linear function of features `[n, k]` or, with classes, its product with theirs."""
+    layer = partial(Dense, use_bias=False, kernel_init=LINEAR)
+    if num_classes is None:
+        return layer(1)(features)[:, 0]
+    size = features.shape[-1]
+    classes = class_embedding(labels, num_classes, size, (size * num_classes) ** -0.5)
+    return (layer(size)(features) * classes).sum(axis=-1)

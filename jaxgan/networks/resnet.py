@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv, doubled
-from jaxgan.networks.shared import halvings, identity, joined, judgement
+from jaxgan.networks.shared import Dense, halvings, identity, joined, judgement
 
 MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -26,9 +27,9 @@ class GeneratorBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns images `[n, 2 h, 2 w, features]`."""
-        main = nn.relu(_batch_norm(train)(x))
+        main = nn.relu(_batch_norm(x, train))
         main = Conv(self.features, double=True, kernel_init=MAIN)(main)
-        main = nn.relu(_batch_norm(train)(main))
+        main = nn.relu(_batch_norm(main, train))
         main = Conv(self.features, kernel_init=MAIN)(main)
         # A 1x1 convolution and the doubling change places freely; this way there is less to do.
         return main + doubled(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
@@ -70,11 +71,11 @@ class Generator(nn.Module):
         """Returns images `[n, *shape]`."""
         count, (height, width) = halvings(self.shape, "resnet")
         x = joined(latents, labels, self.num_classes)
-        x = nn.Dense(height * width * self.width, kernel_init=SHORTCUT)(x)
+        x = Dense(height * width * self.width, kernel_init=SHORTCUT)(x)
         x = x.reshape(-1, height, width, self.width)
         for _ in range(count):
             x = GeneratorBlock(self.width)(x, train)
-        x = nn.relu(_batch_norm(train)(x))
+        x = nn.relu(_batch_norm(x, train))
         return self.output(Conv(self.shape[-1], kernel_init=SHORTCUT)(x))
 
 
@@ -91,7 +92,7 @@ class Discriminator(nn.Module):
         x = DiscriminatorBlock(self.width, halve=True)(x, train)
         x = DiscriminatorBlock(self.width)(x, train)
         x = DiscriminatorBlock(self.width)(x, train)
-        x = nn.relu(x).sum(axis=(1, 2))
+        x = nn.relu(x).sum(axis=(1, 2), dtype=jnp.float32)
         normed = lambda layer: _spectral_norm(layer, train)
         return judgement(x, labels, self.num_classes, normed, kernel_init=SHORTCUT)
 
@@ -101,12 +102,14 @@ def resnet(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
+    d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
     """Returns SNGAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
 
     width: channels of the discriminator, 128 unless given; the generator has twice as many.
     Raises `UsageError` for examples that are not images of such a size.
     """
+    del d_batch_norm
     halvings(shape, "resnet")
     if shape[0] % 4 or shape[1] % 4:  # The discriminator halves twice, whatever the size.
         size = f"{shape[0]} x {shape[1]}"
@@ -124,8 +127,8 @@ def halved(x: jax.Array) -> jax.Array:
     return sum(x[:, i::2, j::2] for i in range(2) for j in range(2)) / 4
 
 
-def _batch_norm(train: bool) -> nn.BatchNorm:
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9)
+def _batch_norm(x: jax.Array, train: bool) -> jax.Array:
+    return nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=x.dtype)(x)
 
 
 def _spectral_norm(layer: nn.Module, train: bool) -> Callable:

@@ -1,4 +1,4 @@
-"""What several families share: labels in both players, and the sizes that images pass through."""
+"""What several families share: layers, labels in both players, the sizes of images."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,22 +7,63 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
+from jaxgan.networks.conv import biased
 
 SMALLEST = 4
 
 
-def joined(latents: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
+class Dense(nn.Module):
+    """A linear layer, `[n, k]` to `[n, features]`, that computes in the type of its inputs."""
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Callable = nn.initializers.lecun_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns `[n, features]`."""
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
+        x = x @ kernel.astype(x.dtype)
+        return biased(self, x) if self.use_bias else x
+
+
+def class_embedding(
+    labels: jax.Array,
+    num_classes: int,
+    size: int,
+    deviation: float,
+    normed: Callable[[nn.Module], Callable] | None = None,
+) -> jax.Array:
+    """Returns embeddings of labels, float32 `[n, size]`; of packed images their sum.
+
+    To be called in an `nn.compact` method. labels: `[n]` or, packed, `[n, pack]`.
+    deviation: standard deviation of the initial values. normed: wraps layers, for spectral norms.
+    """
+    init = nn.initializers.normal(deviation)
+    # In float32, whatever the network computes in: the gradient of a class is a sum over the batch.
+    embed = nn.Embed(num_classes, size, embedding_init=init, dtype=jnp.float32)
+    classes = (normed or identity)(embed)(labels)
+    return classes if labels.ndim == 1 else classes.sum(axis=1)
+
+
+def joined(
+    latents: jax.Array,
+    labels: jax.Array | None,
+    num_classes: int | None,
+    deviation: float | None = None,
+) -> jax.Array:
     """Returns latents `[n, k]` or, with classes, joined with an embedding of theirs, `[n, 2 k]`.
 
     To be called in the `nn.compact` method of a generator. labels: `[n]`.
+    deviation: of the initial embeddings, `k ** -0.5` unless given.
     """
     if num_classes is None:
         return latents
     # Embeddings begin with a length of one, as one-hot codes have it. As long as the latents, they
     # drown them: then every image of a class comes out the same.
     size = latents.shape[-1]
-    embed = nn.Embed(num_classes, size, embedding_init=nn.initializers.normal(size**-0.5))
-    return jnp.concatenate([latents, embed(labels).astype(latents.dtype)], axis=-1)
+    classes = class_embedding(labels, num_classes, size, deviation or size**-0.5)
+    return jnp.concatenate([latents, classes.astype(latents.dtype)], axis=-1)
 
 
 def judgement(
@@ -32,7 +73,7 @@ def judgement(
     normed: Callable[[nn.Module], Callable] | None = None,
     kernel_init: Callable | None = None,
 ) -> jax.Array:
-    """Returns logits `[n]` of features `[n, k]`, with classes by projection.
+    """Returns logits, float32 `[n]`, of features `[n, k]`, with classes by projection.
 
     To be called in the `nn.compact` method of a discriminator. To the linear layer's output comes
     the product of the features with an embedding of the class (Miyato and Koyama 2018, "cGANs with
@@ -40,15 +81,13 @@ def judgement(
     labels: `[n]` or, packed, `[n, pack]`. normed: wraps layers, for spectral norms.
     kernel_init: of the linear layer, LeCun's unless given; the embedding begins as large as that.
     """
-    normed = normed or identity
+    features = features.astype(jnp.float32)
     kernel_init = kernel_init or nn.initializers.lecun_normal()
-    logits = normed(nn.Dense(1, kernel_init=kernel_init))(features)[:, 0]
+    logits = (normed or identity)(Dense(1, kernel_init=kernel_init))(features)[:, 0]
     if num_classes is None:
         return logits
-    embedding_init = nn.initializers.normal(features.shape[-1] ** -0.5)
-    embed = normed(nn.Embed(num_classes, features.shape[-1], embedding_init=embedding_init))
-    classes = embed(labels).astype(features.dtype)
-    classes = classes if labels.ndim == 1 else classes.sum(axis=1)
+    size = features.shape[-1]
+    classes = class_embedding(labels, num_classes, size, size**-0.5, normed)
     return logits + (classes * features).sum(axis=-1)
 
 
