@@ -77,7 +77,7 @@ def compared(directory: Path, before: dict, now: dict) -> None:
         pairs["dataset"] = (old_data["name"], new_data["name"])
         if old_data["name"] == new_data["name"]:
             pairs["data (fingerprint)"] = (old_data["fingerprint"], new_data["fingerprint"])
-        last = history(before)[-1]
+        last = max(history(before), key=lambda entry: entry["step"])
         sizes = before.get("parameters", {}).items(), now["parameters"]
         changed = [name for name, count in sizes[0] if sizes[1].get(name, count) != count]
         version = last["versions"].get("jaxgan", "that it was begun with")

@@ -44,8 +44,8 @@ def explained(error: BaseException) -> tuple[str, int] | None:
             return f"{error.object!a} cannot be written in this locale: {advice}", 1
         case OSError():
             place = f" ({error.filename})" if error.filename else ""
-            advice = "see that it can be written to and has room, and run the same command again"
-            return f"{error.strerror or error}{place}: {advice}", 1
+            advice = "see that it can be read and written and has room"
+            return f"{error.strerror or error}{place}: {advice}, and run the same command again", 1
         case Exception() if isinstance(error, MemoryError) or re.search(
             "RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)
         ):

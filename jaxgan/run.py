@@ -115,11 +115,19 @@ class Run:
         else:
             self._note_frozen(call, metrics)
         # The lines are there before the checkpoint is: whoever is killed in between keeps them.
-        if distributed.is_first():
-            rows = metrics_log.rows_of(call, metrics, log_every, self.seeds, self._scores(call))
-            self._log(rows)
-            if call.images is not None:
-                self.picture(call.last, call.images)
+        try:
+            if distributed.is_first():
+                scores = self._scores(call)
+                self._log(metrics_log.rows_of(call, metrics, log_every, self.seeds, scores))
+                if call.images is not None:
+                    self.picture(call.last, call.images)
+        finally:
+            self._save(call)
+        going = np.asarray(call.taken) == call.last
+        return {name: float(values[..., -1][going].mean()) for name, values in metrics.items()}
+
+    def _save(self, call: Call) -> None:
+        """Begins the checkpoint of a call that ends with one, once the one before is complete."""
         if call.snapshot is not None:
             self._finish_saving()
             self.checkpoints.save(call.last, call.snapshot.state)
@@ -128,8 +136,6 @@ class Run:
                 self._generators = jax.tree.map(np.asarray, (variables, taken))
         elif self._generators and not self.checkpoints.saving():
             self._finish_saving()
-        going = np.asarray(call.taken) == call.last
-        return {name: float(values[..., -1][going].mean()) for name, values in metrics.items()}
 
     def finish(self) -> None:
         """Returns when everything is saved. Raises `RunError` where something was not written."""
@@ -272,11 +278,12 @@ class Run:
         if call.generator is None:
             return {}
         variables, taken = jax.tree.map(np.asarray, (call.generator, call.taken))
-        scores, rows = {}, self.rows()
+        scores = {}
         for k, seed, steps, own in self._each(variables, taken):
             if steps < call.last:
                 continue
             try:
+                rows = self.rows()
                 scores[k] = self.scorer(own)
             except Exception as error:  # Such as of a generator that draws one image only.
                 which = "" if seed is None else f" of seed {seed}"
@@ -291,7 +298,11 @@ class Run:
 
     def _finish_saving(self) -> None:
         """Returns once the checkpoint under way is complete, and its generator written."""
-        self.checkpoints.wait()
+        try:
+            self.checkpoints.wait()
+        except RunError:
+            self._generators = None  # There is no checkpoint of that step.
+            raise
         self._write_generators()
 
     def _write_generators(self) -> None:

@@ -1,17 +1,24 @@
+import errno
+import fcntl
 import json
+import os
+import platform
+import resource
+import shutil
+import signal
 import threading
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from jaxgan import run
+from jaxgan import metrics_log, plots, run
 from jaxgan.config import Config
 from jaxgan.data import load
 from jaxgan.description import describe
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
-from jaxgan.loops import Call
+from jaxgan.loops import Call, Snapshot
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +73,12 @@ def test_changed_versions_are_remarked(tmp_path, ring):
         begin(tmp_path)
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
-    content["versions"]["jax"] = "0.0.1"
+    content["environments"][-1]["versions"]["jax"] = "0.0.1"
     path.write_text(json.dumps(content))
     with opened(tmp_path, ring) as directory:
-        assert "jax was 0.0.1" in directory.remarks[0]
+        directory.continues(1)
+        (remark,) = directory.news()
+    assert remark.startswith("not exactly repeatable any more: jax was 0.0.1 and is ")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -199,7 +208,7 @@ def test_lines_of_several_seeds_need_their_seed(tmp_path, ring):
 def call_of(taken: list[int], g_loss: np.ndarray) -> Call:
     """A call of steps 11 to 15 after which two seeds have taken so many steps."""
     ones = np.ones((2, 5))
-    metrics = Metrics(ones, g_loss, *[ones] * 4)
+    metrics = Metrics(**dict.fromkeys(Metrics._fields, ones) | {"g_loss": g_loss})
     return Call(11, 15, metrics, np.array(taken), None, None)
 
 
@@ -228,6 +237,7 @@ def test_the_number_of_seeds_makes_another_run_and_that_of_devices_does_not(tmp_
         pass
     description = describe(Config(seeds=2, devices=2), ring, devices=2)
     with run.opened(tmp_path, description, overwrite=False) as directory:
+        directory.continues(1)
         assert directory.news() == ["not exactly repeatable any more: devices was 1 and is 2"]
 
 
@@ -236,9 +246,359 @@ def test_a_run_from_before_a_setting_existed_has_its_default(tmp_path, ring):
         begin(tmp_path)
     path = tmp_path / "config.json"
     content = json.loads(path.read_text())
-    del content["config"]["seeds"]
+    del content["config"]["seeds"], content["environments"], content["environment"]
+    del content["versions"]["python"], content["parameters"]
     path.write_text(json.dumps(content))
     with opened(tmp_path, ring) as directory:
+        directory.continues(1)
         assert directory.news() == []
     with pytest.raises(UsageError, match="seeds 1 there, 2 now"), opened(tmp_path, ring, seeds=2):
         pass
+
+
+def history_of(path) -> list[dict]:
+    return json.loads((path / "config.json").read_text())["environments"]
+
+
+def test_every_environment_that_a_run_went_on_in_is_recorded_by_step(tmp_path, ring, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")
+
+    def goes_on_from(step, version, **settings):
+        monkeypatch.setattr(platform, "python_version", lambda: version)
+        with opened(tmp_path, ring, **settings) as directory:
+            if step == 0:
+                begin(tmp_path)
+            directory.continues(step)
+            return directory.news()
+
+    assert goes_on_from(0, "3.11.7") == []
+    assert goes_on_from(10, "3.11.7") == []
+    (remark,) = goes_on_from(20, "3.13.0")
+    assert "python was 3.11.7 and is 3.13.0" in remark
+    assert goes_on_from(30, "3.13.0") == []  # What a run was last computed in is compared.
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    (remark,) = goes_on_from(40, "3.11.7")
+    assert "python was 3.13.0 and is 3.11.7" in remark
+    assert "XLA_FLAGS was not set and is --xla_cpu_enable_fast_math=true" in remark
+    assert goes_on_from(50, "3.11.7", log_every=5) == []
+    found = [
+        (entry["step"], entry["versions"]["python"], entry["log_every"])
+        for entry in history_of(tmp_path)
+    ]
+    expected = [(0, "3.11.7", 10), (20, "3.13.0", 10), (40, "3.11.7", 10), (50, "3.11.7", 5)]
+    assert found == expected
+    assert history_of(tmp_path)[2]["environment"] == {
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true"
+    }
+    assert json.loads((tmp_path / "config.json").read_text())["versions"]["python"] == "3.11.7"
+    # Of a checkpoint of step 30 nothing is left of what came after it.
+    (remark,) = goes_on_from(30, "3.11.7")
+    assert "python was 3.13.0 and is 3.11.7" in remark
+    assert [entry["step"] for entry in history_of(tmp_path)] == [0, 20, 30]
+
+
+def test_networks_of_another_version_are_no_damage(tmp_path, ring):
+    def with_parameters(generator):
+        parameters = {"generator": generator, "discriminator": 7} if generator else None
+        about = describe(Config(), ring, parameters=parameters)
+        return run.opened(tmp_path, about, overwrite=False)
+
+    with with_parameters(5):
+        begin(tmp_path)
+    before = (tmp_path / "config.json").read_bytes()
+    with (
+        pytest.raises(
+            UsageError, match=r"networks \(generator\) have other .* continue it with jaxgan \d"
+        ),
+        with_parameters(6),
+    ):
+        pass
+    assert (tmp_path / "config.json").read_bytes() == before
+    with with_parameters(5):
+        pass
+
+
+def test_a_history_that_says_nothing_is_a_damaged_config(tmp_path, ring):
+    with opened(tmp_path, ring):
+        begin(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    for entry in (3, {}, {"step": 0}):
+        path.write_text(json.dumps(content | {"environments": [entry]}))
+        with pytest.raises(RunError, match="damaged: restore it"), opened(tmp_path, ring):
+            pass
+
+
+class Saved(NamedTuple):
+    """A state that is quick to save."""
+
+    step: np.ndarray
+    w: np.ndarray
+
+
+def saved(step: int) -> Saved:
+    return Saved(np.int32(step), np.full(3, step, np.float32))
+
+
+def call_to(last: int, images=None, saving: bool = True) -> Call:
+    """A call of ten steps, after which the state is saved."""
+    metrics = Metrics(**dict.fromkeys(Metrics._fields, np.ones(10)))
+    snapshot = Snapshot(saved(last), {"params": {"w": np.full(3, last)}}, {})
+    return Call(last - 9, last, metrics, np.int32(last), images, snapshot if saving else None)
+
+
+def a_run(path, ring, *lasts: int, **settings):
+    """Leaves a run that has ended after some calls, and was summed up."""
+    with opened(path, ring, **settings) as directory:
+        assert directory.latest(saved(0)) is None
+        directory.continues(0)
+        for last in lasts:
+            directory.record(call_to(last), settings.get("log_every", 10))
+        return directory.summarise(saved(lasts[-1]), {})
+
+
+def everything(path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in files_in(path)}
+
+
+def files_in(path):
+    return [file for file in sorted(path.rglob("*")) if file.is_file()]
+
+
+def continued_at(path, ring, step: int, **settings) -> list[str]:
+    """Continues a run from a step on and returns the remarks."""
+    with opened(path, ring, **settings) as directory:
+        assert directory.latest(saved(0)).step == step
+        directory.continues(step)
+        return directory.news()
+
+
+@pytest.mark.parametrize("keep", ["generator", "summary.json"])
+def test_checkpoints_that_are_gone_are_no_new_run(tmp_path, ring, keep):
+    a_run(tmp_path, ring, 10, 20)
+    shutil.rmtree(tmp_path / "checkpoints")
+    if keep == "generator":
+        (tmp_path / "summary.json").unlink()
+    else:
+        shutil.rmtree(tmp_path / "generator")
+    before = everything(tmp_path)
+    with (
+        pytest.raises(UsageError, match="none of its checkpoints: restore .*checkpoints.*--overwr"),
+        opened(tmp_path, ring) as directory,
+    ):
+        directory.latest(saved(0))
+    assert everything(tmp_path) == before
+    assert a_run(tmp_path, ring, 10, overwrite=True)["steps"] == 10
+
+
+def test_a_generator_is_there_only_beside_its_checkpoint(tmp_path, ring, monkeypatch):
+    """So that a process killed during the first save leaves none, and can start again."""
+    generator = tmp_path / "generator" / "generator.json"
+    with opened(tmp_path, ring) as directory:
+        monkeypatch.setattr(directory.checkpoints, "saving", lambda: True)
+        directory.record(call_to(10), 10)
+        directory.record(call_to(20, saving=False), 10)
+        assert not generator.exists()
+        monkeypatch.setattr(directory.checkpoints, "saving", lambda: False)
+        directory.record(call_to(30, saving=False), 10)
+        assert json.loads(generator.read_text())["step"] == 10
+        assert directory.checkpoints.newest() == 10
+        directory.record(call_to(40), 10)
+    assert json.loads(generator.read_text())["step"] == 40
+
+
+def test_a_first_checkpoint_that_fails_leaves_no_generator(tmp_path, ring, monkeypatch):
+    def full():
+        raise RunError("no room")
+
+    with pytest.raises(RunError, match="no room"), opened(tmp_path, ring) as directory:
+        monkeypatch.setattr(directory.checkpoints, "wait", full)
+        directory.record(call_to(10), 10)
+        directory.finish()
+    assert not (tmp_path / "generator").exists()
+
+
+def test_a_generator_that_is_gone_or_old_is_lacking(tmp_path, ring):
+    a_run(tmp_path, ring, 10, 20)
+    with opened(tmp_path, ring) as directory:
+        state = directory.latest(saved(0))
+        assert not directory.lacks_generator(state)
+        about = tmp_path / "generator" / "generator.json"
+        content = json.loads(about.read_text())
+        about.write_text(json.dumps(content | {"step": 10}))
+        assert directory.lacks_generator(state)
+        directory.restore_generator(state, {"params": {"w": np.full(3, 20)}})
+        assert json.loads(about.read_text()) == content
+        (remark,) = directory.news()
+        assert remark == f"{tmp_path / 'generator'} was not of step 20: written again"
+        for name in ("generator.json", "weights.npz"):
+            directory.restore_generator(state, {"params": {"w": np.full(3, 20)}})
+            assert not directory.lacks_generator(state)
+            (tmp_path / "generator" / name).unlink()
+            assert directory.lacks_generator(state)
+
+
+@pytest.mark.parametrize("content", [None, "{", ""])
+def test_a_config_that_is_gone_leaves_two_ways_out(tmp_path, ring, content):
+    a_run(tmp_path, ring, 10)
+    config = tmp_path / "config.json"
+    original = config.read_text()
+    config.unlink() if content is None else config.write_text(content)
+    before = everything(tmp_path)
+    what = "gone" if content is None else "damaged"
+    with (
+        pytest.raises(UsageError, match=f"config.json is {what}: restore it, start afresh with --"),
+        opened(tmp_path, ring),
+    ):
+        pass
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(UsageError, match="--overwrite, once the files are gone that are not"),
+        opened(tmp_path, ring, overwrite=True),
+    ):
+        pass
+    (tmp_path / "thesis.tex").unlink()
+    assert everything(tmp_path) == before
+    a_run(tmp_path, ring, 10, overwrite=True)
+    assert config.read_text() == original
+
+
+@pytest.mark.parametrize(
+    ("kept", "remark"),
+    [
+        ([], "3 lines are missing in {}, from step 10 on: curves and summary do without"),
+        ([10, 30], "a line is missing in {}, from step 20 on: curves and summary do without"),
+        ([10, 20], "a line is missing in {}, from step 30 on: curves and summary do without"),
+    ],
+)
+def test_lines_that_are_gone_are_remarked(tmp_path, ring, kept, remark):
+    a_run(tmp_path, ring, 10, 20, 30)
+    path = tmp_path / "metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    if kept:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["step"] in kept))
+    assert continued_at(tmp_path, ring, 30) == [remark.format(path)]
+
+
+def test_lines_that_were_never_asked_for_are_not_missing(tmp_path, ring):
+    a_run(tmp_path, ring, 10, 20, log_every=20)
+    with opened(tmp_path, ring, log_every=5) as directory:
+        directory.latest(saved(0))
+        directory.continues(20)
+        directory.record(call_to(30), 5)
+        directory.finish()
+        assert directory.news() == []
+    assert [entry["log_every"] for entry in history_of(tmp_path)] == [20, 5]
+    assert continued_at(tmp_path, ring, 30, log_every=7) == []
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    (remark,) = continued_at(tmp_path, ring, 30, log_every=7)
+    assert remark.startswith(f"a line is missing in {path}, from step 30 on")
+
+
+def test_lines_of_an_older_version_lack_what_was_logged_since(tmp_path, ring):
+    with opened(tmp_path, ring) as directory:
+        row = {"step": 1, "d_loss": 0.5, "g_loss": 2, "fid": 3.5}
+        (tmp_path / "metrics.jsonl").write_text(json.dumps({**row, "unknown": "x"}) + "\n")
+        assert directory.rows() == [row]
+        for name in ("d_loss", "g_loss", "fid", "d_real"):
+            bad = json.dumps({**row, name: "0.5"}) + "\n"
+            (tmp_path / "metrics.jsonl").write_text(bad + json.dumps(row) + "\n")
+            with pytest.raises(RunError, match="line 1 of .* is damaged"):
+                directory.rows()
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_remarked(tmp_path, ring, monkeypatch, error):
+    def flock(file, operation):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with opened(tmp_path, ring) as directory:
+        (remark,) = directory.news()
+    assert remark.startswith(f"the file system of {tmp_path} has no locks: see to it that no two")
+
+
+def test_an_error_of_the_disk_is_no_missing_lock(tmp_path, ring, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.EIO, "it broke")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="it broke"), opened(tmp_path, ring):
+        pass
+
+
+@pytest.mark.parametrize("name", ["save_samples", "save_curves", "save_animation"])
+def test_what_cannot_be_drawn_is_remarked_once_and_the_state_is_saved(
+    tmp_path, ring, monkeypatch, name
+):
+    def fails(*arguments):
+        raise ZeroDivisionError("of a library")
+
+    monkeypatch.setattr(plots, name, fails)
+    points = np.zeros((4, 2))
+    with opened(tmp_path, ring) as directory:
+        directory.record(call_to(10, points), 10)
+        directory.record(call_to(20, points), 10)
+        assert directory.summarise(saved(20), {})["steps"] == 20
+        (remark,) = directory.news()
+        assert "could not be drawn (ZeroDivisionError: of a library)" in remark
+        assert directory.checkpoints.newest() == 20
+
+
+def test_what_cannot_be_logged_ends_the_run_with_its_state_saved(tmp_path, ring, monkeypatch):
+    def full(path, rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with opened(tmp_path, ring) as directory:
+        directory.continues(0)
+        directory.record(call_to(10), 10)
+        with monkeypatch.context() as patched:
+            patched.setattr(metrics_log, "append", full)
+            directory.record(call_to(20, saving=False), 5)
+        assert directory.failure is not None
+        directory.record(call_to(30), 5)  # There may be room again: a gap would be worse.
+        with pytest.raises(
+            RunError,
+            match=r"metrics.jsonl could not be written \(No space left on device\); metrics.jsonl "
+            "lacks step 15 to step 30: the state of step 30 is saved",
+        ):
+            directory.finish()
+    assert [row["step"] for row in rows_in(tmp_path)] == [10]
+    (remark,) = continued_at(tmp_path, ring, 30)
+    assert "2 lines are missing" in remark
+
+
+def rows_in(path) -> list[dict]:
+    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_an_unforeseen_error_of_logging_does_not_keep_the_state_from_being_saved(
+    tmp_path, ring, monkeypatch
+):
+    def fails(*arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(metrics_log, "rows_of", fails)
+    with pytest.raises(ZeroDivisionError), opened(tmp_path, ring) as directory:
+        directory.record(call_to(10), 10)
+    monkeypatch.undo()
+    with opened(tmp_path, ring) as directory:
+        assert directory.latest(saved(0)).step == 10
+
+
+def test_lines_are_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    metrics_log.append(path, [{"step": 1}])
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 5, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            metrics_log.append(path, [{"step": 2}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
