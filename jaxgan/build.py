@@ -1,5 +1,6 @@
 """The GAN that a configuration describes."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -8,6 +9,7 @@ from jaxgan.augment import augmentation
 from jaxgan.config import Config
 from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, gan
+from jaxgan.keys import key_of_seed
 from jaxgan.losses import LOSSES, PENALTIES, Loss
 from jaxgan.networks import NETWORKS
 from jaxgan.optimizers import adam, clip_weights
@@ -21,28 +23,44 @@ def build(config: Config, dataset) -> GAN:
 
     Raises `UsageError` for what does not go together with the data.
     """
-    num_classes = dataset.num_classes if config.conditional else None
-    if config.conditional and num_classes is None:
+    if config.conditional and dataset.num_classes is None:
         raise UsageError(f"--conditional: {dataset.name} has no labels (a folder of folders has)")
     if config.augment and len(dataset.shape) != 3:
         raise UsageError(f"--augment is for images, and {dataset.name} has none")
-    generator, discriminator = NETWORKS[config.network](
-        dataset.shape, dataset.bounded, config.width, num_classes
-    )
+    loss = penalised(config)
+    generator, discriminator = networks(config, dataset, not loss.penalises_gradients)
     g_tx, d_tx = optimizers(config)
     return gan(
         generator,
         discriminator,
-        loss=penalised(config),
+        loss=loss,
         g_tx=g_tx,
         d_tx=d_tx,
         latent_size=config.latent_size,
         d_steps=config.d_steps,
         ema_decay=averaging(config),
-        num_classes=num_classes,
+        num_classes=dataset.num_classes if config.conditional else None,
         pack=config.pack,
         augment=augmentation(config.augment) if config.augment else None,
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
+        class_frequencies=dataset.class_frequencies if config.conditional else None,
+    )
+
+
+def networks(config: Config, dataset, d_batch_norm: bool) -> tuple[nn.Module, nn.Module]:
+    """Returns generator and discriminator. d_batch_norm: whether the latter may have batch norms."""
+    num_classes = dataset.num_classes if config.conditional else None
+    family = NETWORKS[config.network]
+    return family(dataset.shape, dataset.bounded, config.width, num_classes, d_batch_norm)
+
+
+def note(config: Config, dataset) -> str:
+    """Returns what distinguishes the networks from those that `--network` names, or nothing."""
+    if not penalised(config).penalises_gradients:
+        return ""
+    usual, chosen = (networks(config, dataset, d_batch_norm) for d_batch_norm in (True, False))
+    return (
+        "" if usual == chosen else "no batch norm in the discriminator: its gradients are penalised"
     )
 
 
@@ -98,7 +116,7 @@ def images_a_step(config: Config) -> int:
 
 def parameters(model: GAN) -> dict[str, int]:
     """Returns how many parameters each network of a GAN has."""
-    state = jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(model.init, key_of_seed(0))
     return {
         name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, name).params))
         for name in ("generator", "discriminator")

@@ -44,7 +44,7 @@ def trained(config: Config) -> dict:
     import jax
 
     from jaxgan import distributed, loops, run
-    from jaxgan.build import build, images_a_step, parameters
+    from jaxgan.build import build, images_a_step, note, parameters
     from jaxgan.description import describe
     from jaxgan.keys import key_of_seed
 
@@ -90,7 +90,11 @@ def trained(config: Config) -> dict:
             say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
         directory.continues(begin)
-        say(remark, *directory.news(), header(config, dataset, layout, out, begin))
+        say(
+            remark,
+            *directory.news(),
+            header(config, dataset, layout, out, begin, note(config, dataset)),
+        )
         state, speed = stepped(config, model, layout, (key, state, dataset), directory, caught, new)
         done = loops.steps_taken(state)
         if done < config.steps:

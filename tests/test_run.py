@@ -412,8 +412,8 @@ def test_a_first_checkpoint_that_fails_leaves_no_generator(tmp_path, ring, monke
         raise RunError("no room")
 
     with pytest.raises(RunError, match="no room"), opened(tmp_path, ring) as directory:
-        monkeypatch.setattr(directory.checkpoints, "wait", full)
         directory.record(call_to(10), 10)
+        monkeypatch.setattr(directory.checkpoints, "wait", full)
         directory.finish()
     assert not (tmp_path / "generator").exists()
 
