@@ -48,7 +48,10 @@ def build(config: Config, dataset) -> GAN:
 
 
 def networks(config: Config, dataset, d_batch_norm: bool) -> tuple[nn.Module, nn.Module]:
-    """Returns generator and discriminator. d_batch_norm: whether the latter may have batch norms."""
+    """Returns generator and discriminator.
+
+    d_batch_norm: whether the discriminator may have batch norms.
+    """
     num_classes = dataset.num_classes if config.conditional else None
     family = NETWORKS[config.network]
     return family(dataset.shape, dataset.bounded, config.width, num_classes, d_batch_norm)

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from jaxgan.devices import AXIS, own_rows
 from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, GANState, Metrics, non_finite
+from jaxgan.operations import operations
 
 SEEDS = "seeds"
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
@@ -55,6 +56,7 @@ def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
 
     Key, state and data are whole on each device, and so are the state and the metrics returned.
     In a run of several processes `devices` are those of all, and each gives and gets its own copy.
+    It is compiled at the first call, for arguments of the shapes and types that this one has.
     """
     mapped = jax.pmap(
         lambda _, key, state, dataset: train(key, state, dataset),
@@ -65,7 +67,17 @@ def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
         donate_argnums=2,
     )
     # One argument has to be mapped, for its length says over how many devices.
-    return partial(mapped, np.arange(len(_local(devices))))
+    places = np.arange(len(_local(devices)))
+    programs = []
+
+    def compiled(*arguments):
+        if not programs:  # `pmap` takes no compiler options, what it lowers to does.
+            lowered = mapped.lower(places, *arguments)
+            programs.append(lowered.compile(COMPILER_OPTIONS.get(devices[0].platform)))
+        return programs[0](places, *arguments)
+
+    compiled.lower = partial(mapped.lower, places)
+    return compiled
 
 
 def seeds_over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
@@ -138,9 +150,10 @@ class Layout(NamedTuple):
             return jax.device_put((key, state, dataset), NamedSharding(mesh, P()))
         mesh = Mesh(np.array(self.devices), SEEDS)
         each, whole = NamedSharding(mesh, P(SEEDS)), NamedSharding(mesh, P())
+        implementation = jax.random.key_impl(key)
         # Other processes' devices take their part only of NumPy's arrays, as arguments of a jit.
         place = jax.jit(
-            lambda bits, state, dataset: (jax.random.wrap_key_data(bits), state, dataset),
+            lambda bits, *rest: (jax.random.wrap_key_data(bits, impl=implementation), *rest),
             out_shardings=(each, each, whole),
         )
         arguments = (jax.random.key_data(key), state, dataset)
@@ -306,13 +319,12 @@ def default_steps_per_call(
     train = scanned(gan, batch_size, 1)
     if layout.seeds is not None:
         train = over_seeds(train)
-    lowered = jax.jit(train).lower(key, state, dataset)
-    flops = (lowered.cost_analysis() or {}).get("flops", 0.0)
+    count = operations(jax.make_jaxpr(train)(key, state, dataset).jaxpr)
     platform = jax.default_backend()
     rate = RATES.get(platform, RATES["gpu"])
     if platform != "cpu":  # Several devices of one CPU share its cores.
         rate *= max(len(layout.devices), 1)
-    affordable = SECONDS_PER_CALL * rate / max(flops, 1.0)
+    affordable = SECONDS_PER_CALL * rate / max(count, 1)
     return max(length for length in LENGTHS if length <= max(affordable, 1))
 
 

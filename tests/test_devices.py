@@ -118,7 +118,7 @@ def test_each_device_does_its_share_of_the_work():
     train = scanned(model, 256, 1)
     mapped = over_devices(train, jax.devices()[:4])
     alone = jax.jit(train).lower(KEY, state, data).compile()
-    split = mapped.func.lower(*mapped.args, KEY, state, data).compile()
+    split = mapped.lower(KEY, state, data).compile()
     share = split.cost_analysis()["flops"] / alone.cost_analysis()["flops"]
     assert 0.25 <= share <= 0.3
 
@@ -132,7 +132,7 @@ def test_seeds_on_several_devices_need_no_communication(dataset):
     assert not any(name in alone.compile().as_text() for name in COLLECTIVES)
     mapped = over_devices(train, devices)
     one = jax.eval_shape(model.init, KEY)
-    split = mapped.func.lower(*mapped.args, KEY, one, dataset)
+    split = mapped.lower(KEY, one, dataset)
     assert any(name in split.compile().as_text() for name in COLLECTIVES)
 
 

@@ -103,18 +103,43 @@ def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int)
             f"a step takes {size} examples (batch size times d_steps) and the data set has only "
             f"{num_examples}; choose a smaller --batch-size"
         )
-    if size * num_examples >= 2**32:
-        raise UsageError(f"batches of {size} out of {num_examples} examples are too large to index")
-    # After `num_examples` steps exactly `size` epochs are over: no product overflows 32 bits.
-    cycle, rest = jnp.divmod(jnp.asarray(step).astype(jnp.uint32), jnp.uint32(num_examples))
-    epoch, start = jnp.divmod(rest * jnp.uint32(size), jnp.uint32(num_examples))
-    epoch += cycle * jnp.uint32(size)
+    if num_examples >= 2**31:
+        raise UsageError(f"{num_examples} examples are more than an int32 can number")
+    epoch, start = epoch_and_offset(jnp.asarray(step), size, num_examples)
     position = start + jnp.arange(size, dtype=jnp.uint32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(key, "order"), epoch + jnp.arange(2))
     this_epoch, next_epoch = jax.vmap(permuted, (0, None, None))(
         keys, position % num_examples, num_examples
     )
     return jnp.where(position < num_examples, this_epoch, next_epoch).astype(jnp.int32)
+
+
+def epoch_and_offset(step: jax.Array, size: int, num_examples: int) -> tuple[jax.Array, jax.Array]:
+    """Returns quotient and remainder of `step * size` by `num_examples`, both uint32.
+
+    That is the epoch in which a batch begins, and where in that epoch. The product has up to 62
+    bits, which two 32-bit numbers hold. size, num_examples: below 2^31, and size not the larger.
+    """
+    high, low = _product(step.astype(jnp.uint32), jnp.uint32(size))
+
+    def next_bit(i, halves):
+        remainder, bits = halves  # Of the bits, the first are still dividend, the last quotient.
+        remainder = (remainder << 1) | (bits >> 31)
+        fits = remainder >= num_examples
+        remainder = jnp.where(fits, remainder - num_examples, remainder)
+        return remainder, (bits << 1) | fits.astype(jnp.uint32)
+
+    # size <= num_examples: the quotient is at most the step and `high` less than the divisor.
+    offset, epoch = lax.fori_loop(0, 32, next_bit, (high, low), unroll=True)
+    return epoch, offset
+
+
+def _product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the high and the low 32 bits of the product of two uint32, by 16-bit digits."""
+    (a_high, a_low), (b_high, b_low) = ((x >> 16, x & 0xFFFF) for x in (a, b))
+    middle = a_high * b_low + (a_low * b_low >> 16)
+    other = a_low * b_high + (middle & 0xFFFF)
+    return a_high * b_high + (middle >> 16) + (other >> 16), a * b
 
 
 def permuted(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
