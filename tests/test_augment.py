@@ -11,18 +11,21 @@ KEY = jax.random.key(0)
 IMAGES = jax.random.uniform(jax.random.key(1), (64, 16, 16, 3), minval=-1, maxval=1)
 
 
-def test_translation_moves_by_whole_pixels_and_fills_with_black():
-    single = jnp.full((200, 16, 16, 1), -1.0).at[:, 8, 8].set(1.0)
+def test_translation_moves_by_whole_pixels_and_fills_with_grey():
+    single = jnp.zeros((200, 16, 16, 1)).at[:, 8, 8].set(1.0)
     moved = np.asarray(translation(KEY, single))[..., 0]
     places = np.argwhere(moved == 1)[:, 1:] - 8
     assert len(places) == 200
     assert {tuple(place) for place in places} == {
         (y, x) for y in range(-2, 3) for x in range(-2, 3)
     }
-    np.testing.assert_array_equal(np.sort(np.unique(moved)), [-1, 1])
+    np.testing.assert_array_equal(np.unique(moved), [0, 1])
     ones = np.asarray(translation(KEY, jnp.ones((200, 16, 16, 1))))[..., 0]
     shown = (16 - np.abs(places[:, 0])) * (16 - np.abs(places[:, 1]))
     np.testing.assert_array_equal((ones == 1).sum((1, 2)), shown)
+    np.testing.assert_array_equal(np.unique(ones), [0, 1])
+    black = translation(KEY, jnp.ones((200, 16, 16, 1)), fill=-1.0)
+    np.testing.assert_array_equal(np.unique(black), [-1, 1])
 
 
 def test_cutout_greys_a_rectangle_of_half_the_size():

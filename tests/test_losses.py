@@ -51,7 +51,7 @@ AT_ZERO = {
 NONE = "none"
 
 
-def all_ones(images):
+def all_ones(key, images):
     return images.sum(axis=-1)
 
 
@@ -121,7 +121,7 @@ LINEAR = {
 def test_penalties_of_a_linear_critic(loss, penalty):
     """Its gradient is the same everywhere, so every penalty has a closed form."""
     real, fake = jax.random.normal(KEY, (2, 6, 3))
-    critic = lambda images: images @ SLOPE.astype(np.float32)
+    critic = lambda key, images: images @ SLOPE.astype(np.float32)
     plain, with_penalty = penalised(loss, NONE), penalised(loss, penalty)
     before, logits = plain.discriminator(critic, real, fake, KEY, STEP)
     after, same = with_penalty.discriminator(critic, real, fake, KEY, STEP)
@@ -136,8 +136,8 @@ def test_penalties_of_a_linear_critic(loss, penalty):
 def test_where_the_penalties_look():
     """The slope of x^2 / 2 is the place itself: its gradients tell where they were taken."""
     real, fake = jnp.full((500, 1), 2.0), jnp.full((500, 1), 6.0)
-    critic = lambda images: jnp.square(images).sum(axis=-1) / 2
-    nothing = Loss(lambda critic, *args: (0.0, ()), None)
+    critic = lambda key, images: jnp.square(images).sum(axis=-1) / 2
+    nothing = Loss(lambda critic, real, fake, *_: (0.0, (real[:, 0], fake[:, 0])), None)
     value = lambda penalty, *args: penalty(nothing, 1.0).discriminator(critic, *args)[0]
     assert value(PENALTIES["r1"], real, fake, KEY, STEP) == 2.0**2 / 2
     assert value(PENALTIES["r2"], real, fake, KEY, STEP) == 6.0**2 / 2
@@ -152,7 +152,7 @@ def test_where_the_penalties_look():
 
 def test_penalties_compose_and_follow_schedules():
     real, fake = jax.random.normal(KEY, (2, 6, 3))
-    critic = lambda images: images @ SLOPE.astype(np.float32)
+    critic = lambda key, images: images @ SLOPE.astype(np.float32)
     schedule = cosine(1.0, 0.1, 10)
     loss = r2(r1(relativistic(), schedule), 0.5)
     base, _ = relativistic().discriminator(critic, real, fake, KEY, 0)
@@ -165,9 +165,9 @@ def test_penalties_compose_and_follow_schedules():
 def test_a_loss_and_its_penalties_share_their_passes():
     passes = []
 
-    def critic(images):
+    def critic(key, images):
         passes.append(images)
-        return all_ones(images)
+        return all_ones(key, images)
 
     real, fake = jnp.ones((2, 3)), jnp.zeros((2, 3))
     r2(r1(non_saturating(), 1.0), 1.0).discriminator(critic, real, fake, KEY, STEP)
@@ -191,12 +191,12 @@ def test_gradients_are_those_of_finite_differences(loss, penalty):
 
         @jax.jit
         def d_value(params):
-            critic = lambda images: a_critic(params, images)
+            critic = lambda key, images: a_critic(params, images)
             return built.discriminator(critic, real, fake, KEY, STEP)[0]
 
         @jax.jit
         def g_value(fake):
-            critic = lambda images: a_critic(params, images)
+            critic = lambda key, images: a_critic(params, images)
             return built.generator(critic, real, fake, KEY, STEP)
 
         for function, at in ((d_value, params), (g_value, fake)):
@@ -214,7 +214,7 @@ def test_devices_share_a_loss(loss, penalty):
     """The mean over devices, each with its rows, is the loss of the whole batch."""
     rng = np.random.default_rng(2)
     real, fake = (jnp.asarray(rng.normal(size=(8, 3)), jnp.float32) for _ in range(2))
-    critic = lambda images: jnp.tanh(images).sum(axis=-1)
+    critic = lambda key, images: jnp.tanh(images).sum(axis=-1)
     built = penalised(loss, penalty)
     value = lambda real, fake: built.discriminator(critic, real, fake, KEY, STEP)[0]
     split = lambda x: x.reshape(-1, 4, 3).swapaxes(0, 1)
@@ -229,7 +229,7 @@ def test_devices_share_a_loss(loss, penalty):
 def test_packs_are_penalised_as_one(penalty):
     """The norm of a pack's gradient is over all its images."""
     real, fake = jax.random.normal(KEY, (2, 6, 3))
-    packed = lambda images: (images @ SLOPE.astype(np.float32)).reshape(2, 3).sum(axis=0)
+    packed = lambda key, images: (images @ SLOPE.astype(np.float32)).reshape(2, 3).sum(axis=0)
     plain, with_penalty = penalised("wasserstein", NONE), penalised("wasserstein", penalty)
     before, _ = plain.discriminator(packed, real, fake, KEY, STEP)
     after, _ = with_penalty.discriminator(packed, real, fake, KEY, STEP)
@@ -238,12 +238,44 @@ def test_packs_are_penalised_as_one(penalty):
     np.testing.assert_allclose(after - before, expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("pack", [1, 2, 4])
+def test_gradients_between_packs_are_taken_at_one_place_of_each_line(pack):
+    """All images of a pack share the number that says where between real and generated."""
+    real, fake = jnp.zeros((8, 3)), jnp.ones((8, 3))
+    places = []
+
+    def critic(key, images):
+        jax.debug.callback(lambda x: places.append(np.asarray(x)), images)
+        return images.sum(axis=-1).reshape(pack, -1).sum(axis=0)
+
+    penalised("wasserstein", "gradient_penalty").discriminator(critic, real, fake, KEY, STEP)
+    jax.effects_barrier()
+    (between,) = (x for x in places if x.min() > 0 and x.max() < 1)
+    of_packs = between.reshape(pack, 8 // pack, 3)
+    assert (of_packs == of_packs[:1, :, :1]).all()
+    assert len(np.unique(of_packs)) == 8 // pack
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_what_a_loss_reports_of_its_outputs(name):
+    real, fake = np.array([3.0, -1.0, 0.5, 2.0]), np.array([-2.0, 1.0, -0.5, -3.0])
+    sigmoid = lambda x: (1 / (1 + np.exp(-x))).mean()
+    expected = {
+        "minimax": (sigmoid(real), sigmoid(fake)),
+        "non_saturating": (sigmoid(real), sigmoid(fake)),
+        "relativistic": (0.75, 0.25),
+    }.get(name, (real.mean(), fake.mean()))
+    outputs = LOSSES[name]().outputs
+    np.testing.assert_allclose(outputs.summary(jnp.array(real), jnp.array(fake)), expected, 1e-6)
+    assert (outputs.limits is None) == (name in ("least_squares", "hinge", "wasserstein"))
+
+
 @pytest.mark.parametrize("penalty", ["gradient_penalty", "dragan"])
 def test_a_flat_critic_has_finite_gradients(penalty):
     real, fake = jnp.ones((4, 3)), jnp.zeros((4, 3))
 
     def value(scale):
-        critic = lambda images: scale * images.sum(axis=-1)
+        critic = lambda key, images: scale * images.sum(axis=-1)
         return penalised("wasserstein", penalty).discriminator(critic, real, fake, KEY, STEP)[0]
 
     assert np.isfinite(jax.grad(value)(0.0))
