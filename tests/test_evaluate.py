@@ -13,6 +13,7 @@ from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
 from jaxgan.errors import RunError, UsageError
 from jaxgan.judge import cropped
+from jaxgan.metrics import classifier
 from jaxgan.metrics.classifier import MNIST, load
 from jaxgan.metrics.score import asked_accuracy
 
@@ -36,6 +37,7 @@ def quickly():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(protocol, "QUICK_SAMPLES", 200)
         patched.setattr(protocol, "CHUNK", 100)
+        patched.setattr(classifier, "LEAST_STEPS", 1)
         yield
 
 
