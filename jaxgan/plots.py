@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgan.data.arrays import pixels
 from jaxgan.files import replacing
+from jaxgan.losses import PROBABILITIES, Outputs
 
 PADDING = 2
 FRAMES = 60
@@ -21,6 +22,8 @@ SCORES = {
     "modes": (("modes", "captured"),),
 }
 """Panels of curves that a run has where it is evaluated."""
+NORMS = "gradient norm"
+SHARES = "share with a positive output"
 SAMPLES_A_SEED = 16
 
 
@@ -78,10 +81,11 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
     )
 
 
-def save_curves(path: Path, rows: Sequence[dict]) -> None:
-    """Writes the curves of a run: losses, mean probabilities, gradient norms against the step.
+def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITIES) -> None:
+    """Writes the curves of a run: losses, outputs, gradient norms and scores against the step.
 
-    rows: the lines of `metrics.jsonl`. Of one run, faint lines are the values of single steps and
+    rows: the lines of `metrics.jsonl`. outputs: what `d_real` and `d_fake` of the run's loss mean.
+    Of one run, faint lines are the values of single steps and
     full ones their running mean; of several seeds, full lines are the mean of the seeds' running
     means and the bands around them one standard deviation over the seeds to either side.
     """
@@ -91,12 +95,16 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
         return
     panels = {
         "loss": (("d_loss", "discriminator"), ("g_loss", "generator")),
-        "mean probability of being real": (("d_real", "real"), ("d_fake", "generated")),
-        "gradient norm": (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
+        outputs.title: (("d_real", "real"), ("d_fake", "generated")),
+        SHARES: (("d_real_positive", "real"), ("d_fake_positive", "generated")),
+        NORMS: (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
     }
-    for title, curves in SCORES.items():
-        if any(name in row for row in rows for name, _ in curves):
-            panels[title] = curves
+    # Older lines and runs that are not evaluated lack some.
+    panels = {
+        title: curves
+        for title, curves in (panels | SCORES).items()
+        if any(name in row for row in rows for name, _ in curves)
+    }
     figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
     if (seeds := len({row.get("seed") for row in rows})) > 1:
         title = f"mean and standard deviation over {seeds} seeds"
@@ -106,10 +114,12 @@ def save_curves(path: Path, rows: Sequence[dict]) -> None:
             if own := [row for row in rows if name in row]:
                 _curve(axes, name, label, own)
         axes.set(title=title, xlabel="step")
+        if limits := {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title):
+            axes.set_ylim(limits)
+        if title == NORMS:
+            axes.set_yscale("log")
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
-    figure.axes[1].set_ylim(0, 1)
-    figure.axes[2].set_yscale("log")
     _replace(path, figure.savefig)
 
 

@@ -18,6 +18,7 @@ from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.files import read_json, write_json, write_text
 from jaxgan.gan import GANState, Metrics
 from jaxgan.loops import Call, steps_taken
+from jaxgan.losses import LOSSES
 
 
 class Run:
@@ -180,7 +181,9 @@ class Run:
             **results,
             "state_sha256": sha256(state),
         }
-        self._draw("curves.png", lambda: plots.save_curves(self.path / "curves.png", rows))
+        curves = self.path / "curves.png"
+        outputs = LOSSES[self.description["config"].get("loss", "non_saturating")]().outputs
+        self._draw("curves.png", lambda: plots.save_curves(curves, rows, outputs))
         frames = sorted((self.path / "samples").glob("*.png"))
         animation = self.path / "training.gif"
         self._draw("training.gif", lambda: plots.save_animation(animation, frames))

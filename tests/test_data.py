@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jaxgan import data
 from jaxgan.data import cache, tfds
-from jaxgan.data.arrays import Images, epoch_indices, permuted
+from jaxgan.data.arrays import Images, epoch_and_offset, epoch_indices, permuted
 from jaxgan.data.mixtures import grid, ring
 from jaxgan.data.stacked import stacked
 from jaxgan.errors import RunError, UsageError
@@ -257,3 +257,38 @@ def test_every_kind_of_data_knows_how_frequent_its_classes_are():
     np.testing.assert_allclose(fresh.class_frequencies.sum(), 1)
     labels = np.concatenate([fixed.batch(KEY, t, 10).labels for t in range(5)])
     np.testing.assert_allclose(fixed.class_frequencies, np.bincount(labels, minlength=1000) / 50)
+
+
+LARGEST = 2**31 - 1
+
+
+@given(st.integers(0, LARGEST), st.integers(1, LARGEST), st.integers(1, LARGEST))
+def test_places_of_batches_are_exact_for_sets_of_any_size(step, first, second):
+    size, count = sorted((first, second))
+    found = epoch_and_offset(jnp.int32(step), size, count)
+    assert tuple(map(int, found)) == divmod(step * size, count)
+
+
+@pytest.mark.parametrize(
+    ("step", "size", "count", "expected"),
+    [
+        (0, 4, 10, [4, 0, 6, 7]),
+        (3, 4, 10, [2, 5, 1, 4]),
+        (123_456, 7, 50, [29, 18, 30, 48, 21, 14, 38]),
+        (7, 3, 70_000, [6547, 60819, 11812]),
+    ],
+)
+def test_the_order_of_a_key_stays_what_it_is(step, size, count, expected):
+    """Runs that were begun with it go on with it."""
+    found = epoch_indices(jax.random.key(5), step, size, count)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_sets_beyond_four_hundred_thousand_images_have_an_order():
+    for size, count in ((10_000, 429_497), (5, LARGEST)):
+        found = np.asarray(epoch_indices(KEY, 3, size, count))
+        assert len(set(found.tolist())) == size
+        assert (found >= 0).all()
+        assert (found < count).all()
+    with pytest.raises(UsageError, match="more than an int32 can number"):
+        epoch_indices(KEY, 3, 5, LARGEST + 1)

@@ -104,7 +104,8 @@ def test_real_digits_score_better_than_an_untrained_generators(results):
 
 def test_the_table_begins_with_real_data(finished, results, capsys):
     evaluate.main(evaluate.Config((finished,), stored=True))
-    title, real, run, protocol = capsys.readouterr().out.splitlines()
+    title, real, run, protocol, *remarks = capsys.readouterr().out.splitlines()
+    assert remarks == results["remarks"]
     assert title.split()[:4] == ["FID", "KID", "x", "1000"]
     assert real.startswith("real (training split)")
     assert f"{results['real']['fid']:.2f}" in real
@@ -165,7 +166,7 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     with pytest.raises(RunError, match="is not of step 61: evaluate without --stored"):
         evaluate.main(config)
     (copy / "evaluation.json").unlink()
-    with pytest.raises(RunError, match="missing or damaged: evaluate without --stored"):
+    with pytest.raises(RunError, match="missing, damaged, or of another version: evaluate"):
         evaluate.main(config)
     (copy / "generator" / "weights.npz").write_bytes(b"")
     with pytest.raises(RunError, match="no generator can be loaded"):
@@ -183,8 +184,8 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
         ("config.json", '{"config": {}, "dataset": {}}', False, "config.json is damaged"),
         ("config.json", '{"config": [], "dataset": 3}', False, "config.json is damaged"),
         ("config.json", "{", False, "is not a run directory"),
-        ("evaluation.json", '{"seeds": []}', True, "missing or damaged"),
-        ("evaluation.json", "[1]", True, "missing or damaged"),
+        ("evaluation.json", '{"seeds": []}', True, "missing, damaged, or of another version"),
+        ("evaluation.json", "[1]", True, "missing, damaged, or of another version"),
         ("generator/generator.json", "{}", False, "generator.json lacks 'config'"),
         ("generator/generator.json", None, False, "train it up to a checkpoint"),
         ("generator/weights.npz", "PK", False, "no generator can be loaded"),

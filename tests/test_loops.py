@@ -25,6 +25,7 @@ from jaxgan.loops import (
     steps_taken,
 )
 from jaxgan.networks.mlp import Discriminator, Generator
+from jaxgan.operations import operations
 
 KEY = jax.random.key(1)
 ALONE = Layout()
@@ -246,3 +247,28 @@ def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
     assert small == max(LENGTHS)
     assert large in LENGTHS
     assert large < small
+
+
+def test_a_scan_counts_each_of_its_steps(dataset):
+    def count(d_steps, length):
+        model = gan(Generator((4, 4, 1), (64,)), Discriminator((64,)), d_steps=d_steps)
+        train = scanned(model, 8 * d_steps, length)
+        state = jax.eval_shape(model.init, KEY)
+        return operations(jax.make_jaxpr(train)(KEY, state, dataset).jaxpr)
+
+    one = count(1, 1)
+    assert count(1, 7) == 7 * one
+    assert count(5, 1) > 2.5 * one
+
+
+def test_a_product_counts_two_operations_a_term():
+    product = jax.make_jaxpr(lambda a, b: a @ b)(jnp.ones((3, 4)), jnp.ones((4, 5)))
+    assert operations(product.jaxpr) == 2 * 3 * 4 * 5
+
+
+def test_keys_keep_their_implementation_on_several_devices(model, dataset):
+    where = Layout(2, tuple(jax.devices()[:2]))
+    seeds = jax.vmap(lambda seed: jax.random.key(seed, impl="rbg"))(jnp.arange(2))
+    states = jax.jit(jax.vmap(model.init))(seeds)
+    placed, _, _ = where.placed(seeds, states, dataset)
+    assert jax.random.key_impl(placed) == jax.random.key_impl(seeds)

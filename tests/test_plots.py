@@ -4,6 +4,7 @@ from PIL import Image
 
 from jaxgan import plots
 from jaxgan.files import replacing
+from jaxgan.losses import LOSSES
 
 
 def test_grid_places_images_row_by_row():
@@ -112,3 +113,19 @@ def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
+
+
+def test_curves_show_what_the_outputs_of_a_loss_mean(monkeypatch, tmp_path):
+    names = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm")
+    old = [{"step": step, **dict.fromkeys(names, 3.0)} for step in (10, 20)]
+    new = [{**row, "d_real_positive": 0.9, "d_fake_positive": 0.2} for row in old]
+    drawn = []
+    monkeypatch.setattr(plots, "_replace", lambda path, save: drawn.append(save.__self__))
+    for rows in (old, new):
+        for loss in ("non_saturating", "wasserstein", "relativistic"):
+            plots.save_curves(tmp_path / "curves.png", rows, LOSSES[loss]().outputs)
+    titles = [figure.axes[1].get_title() for figure in drawn]
+    assert titles == 2 * ["mean probability of being real", "mean output", "share of pairs won"]
+    assert [len(figure.axes) for figure in drawn] == [3, 3, 3, 4, 4, 4]
+    assert [figure.axes[1].get_ylim()[1] > 3 for figure in drawn[:3]] == [False, True, False]
+    assert drawn[3].axes[2].get_title() == plots.SHARES
