@@ -7,15 +7,16 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxgan import evaluate, protocol, train
+from jaxgan import data, evaluate, protocol, train
 from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
 from jaxgan.errors import RunError, UsageError
 from jaxgan.judge import cropped
 from jaxgan.metrics import classifier
 from jaxgan.metrics.classifier import MNIST, load
-from jaxgan.metrics.score import asked_accuracy
+from jaxgan.metrics.score import kl_divergence
 
 SMALL = Config(
     dataset="digits",
@@ -388,15 +389,29 @@ def test_images_are_compared_without_their_border():
         cropped(images, (4, 4, 3))
 
 
-def test_conditional_samples_ask_for_each_class_as_often(finished):
-    about = read(finished / "config.json")
-    asked_for = []
+def folder_of(path, counts):
+    """Writes digits as a folder with so many pictures of each class, and returns it."""
+    digits, _ = data.load("digits")
+    labels = np.asarray(digits.labels)
+    for label, count in enumerate(counts):
+        (path / str(label)).mkdir(parents=True)
+        for i, image in enumerate(np.asarray(digits.images)[labels == label][:count]):
+            Image.fromarray(image[..., 0]).save(path / str(label) / f"{i}.png")
+    return path
 
-    def draw(key, count, labels):
-        asked_for.append(np.asarray(labels))
-        return np.zeros((count, 28, 28, 1))
 
-    images, asked = protocol.samples(draw, about, jax.random.key(0), 230)
-    assert len(images) == len(asked) == 230
-    assert asked_accuracy(np.concatenate(asked_for)[:230], asked) == 1
-    np.testing.assert_array_equal(np.bincount(asked), np.full(10, 23))
+def test_a_perfect_generator_of_unequal_classes_has_no_class_divergence(tmp_path):
+    """It draws real images of the class that it is asked for, nine of ten times the first."""
+    train, _ = data.load(None, data_file=folder_of(tmp_path / "unequal", (162, 18)), split=None)
+    about = {"config": {"conditional": True}}
+    asked = protocol.asked_for(about, train, jax.random.key(0), 4000)
+    assert kl_divergence(np.bincount(asked, minlength=2), np.bincount(train.labels)) < 0.002
+
+
+def test_samples_are_drawn_with_the_classes_asked_for():
+    asked = np.arange(230) % 10
+    drawn = protocol.samples(
+        lambda key, count, labels: np.asarray(labels, float), jax.random.key(0), 230, asked
+    )
+    np.testing.assert_array_equal(drawn, asked)
+    assert protocol.asked_for({"config": {}}, None, jax.random.key(0), 3) is None
