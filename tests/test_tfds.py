@@ -78,8 +78,12 @@ def served(files: dict[str, bytes]):
 
 
 @pytest.fixture
-def site(tiny, monkeypatch):
-    """A web site with the archives; the builders take it for their own, with these checksums."""
+def site(tiny, monkeypatch, tmp_path_factory):
+    """A web site with the archives; the builders take it for their own, with these checksums.
+
+    What is decoded of them is kept for one test alone.
+    """
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     files = {
         name: idx(array)
         for split, names in builders.FILES.items()
