@@ -9,12 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.multihost_utils import (
+    global_array_to_host_local_array,
+    host_local_array_to_global_array,
+)
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxgan.devices import AXIS, own_rows
 from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, GANState, Metrics, non_finite
+from jaxgan.keys import key_of_seed
 from jaxgan.operations import operations
 
 SEEDS = "seeds"
@@ -68,13 +73,20 @@ def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
     )
     # One argument has to be mapped, for its length says over how many devices.
     places = np.arange(len(_local(devices)))
+    mesh = Mesh(np.array(devices), AXIS)
+    several = len(places) < len(devices)  # Processes, each with its own copies of the arguments.
     programs = []
 
     def compiled(*arguments):
+        arguments = (places, *arguments)
         if not programs:  # `pmap` takes no compiler options, what it lowers to does.
-            lowered = mapped.lower(places, *arguments)
+            lowered = mapped.lower(*arguments)
             programs.append(lowered.compile(COMPILER_OPTIONS.get(devices[0].platform)))
-        return programs[0](places, *arguments)
+        if not several:
+            return programs[0](*arguments)
+        specs = (P(AXIS), P(), P(), P())
+        results = programs[0](*host_local_array_to_global_array(arguments, mesh, specs))
+        return global_array_to_host_local_array(results, mesh, P())
 
     compiled.lower = partial(mapped.lower, places)
     return compiled
@@ -203,8 +215,8 @@ def laid_out(seeds: int, devices: int | Literal["all"], batch_size: int, pack: i
 def keys(seed: int, layout: Layout) -> jax.Array:
     """Returns the key of a run, or those `[seeds]` of seeds `seed`, `seed + 1` and so on."""
     if layout.seeds is None:
-        return jax.random.key(seed)
-    return jax.vmap(jax.random.key)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))
+        return key_of_seed(seed)
+    return jax.vmap(key_of_seed)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))
 
 
 class Snapshot(NamedTuple):

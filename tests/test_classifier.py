@@ -1,12 +1,16 @@
 """The classifier that comes with the package, and those that are trained."""
 
+import re
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan import classify, data
 from jaxgan.checkpoint import sha256
 from jaxgan.errors import RunError, UsageError
-from jaxgan.metrics import classifier
+from jaxgan.keys import key_of_seed
+from jaxgan.metrics import classifier, rotations
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +80,7 @@ def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
     [
         ({}, "name the data"),
         ({"dataset": "digits", "epochs": 0}, "--epochs 0 must be at least 1"),
-        ({"dataset": "ring"}, "ring has no labelled images"),
+        ({"dataset": "ring"}, "ring is no set of images to train a classifier on"),
         ({"dataset": "digits", "seed": -1}, "--seed -1 must be at least 0"),
         ({"dataset": "cats"}, "unknown data set 'cats'"),
     ],
@@ -84,3 +88,55 @@ def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
 def test_what_cannot_be_classified_is_refused(settings, words):
     with pytest.raises(UsageError, match=words):
         classify.main(classify.Config(**settings))
+
+
+def small_digits(counts) -> tuple[np.ndarray, np.ndarray]:
+    """Returns digits of 10 x 10 pixels, so many of each class."""
+    digits, _ = data.load("digits")
+    images, labels = np.asarray(digits.images)[:, ::3, ::3], np.asarray(digits.labels)
+    chosen = np.concatenate([np.flatnonzero(labels == k)[:n] for k, n in enumerate(counts)])
+    return images[chosen], labels[chosen]
+
+
+def test_few_images_of_unequal_classes_are_learned():
+    """In 12 steps, six times 130 images, neither weights nor running statistics get anywhere."""
+    images, labels = small_digits((80, 40, 20, 12, 11))
+    train, test = (data.own(images, labels, split=split) for split in ("train", "test"))
+    assert len(train.images) == 130
+    variables = classifier.train(train, key_of_seed(0))
+    largest = train.class_frequencies.max()
+    assert classifier.accuracy(variables, test) > (1 + largest) / 2
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(100, int)])
+def test_images_without_classes_teach_which_way_they_were_turned(labels):
+    images = small_digits((0, 0, 100))[0]
+    dataset = data.own(images[:, :, :8], labels, "twos")
+    assert not classifier.has_classes(dataset)
+    turning = rotations.to_turn(dataset)
+    assert turning.shape == (10, 10, 1)
+    batch = turning.batch(key_of_seed(0), jnp.int32(3), 50)
+    plain = data.own(rotations.square(images[:, :, :8])).batch(key_of_seed(0), jnp.int32(3), 50)
+    for image, turn, upright in zip(batch.images, batch.labels, plain.images, strict=True):
+        np.testing.assert_array_equal(image, np.rot90(upright, int(turn)))
+    assert set(np.asarray(batch.labels).tolist()) == {0, 1, 2, 3}
+    every = rotations.in_all_turns(dataset)
+    np.testing.assert_array_equal(every.images[300:], np.rot90(every.images[:100], 3, (1, 2)))
+
+
+def test_the_classifier_computes_in_full_precision_on_any_device():
+    """By the programs for a GPU: TensorFloat-32 would make the features depend on the device."""
+    dataset = data.own(*small_digits((20, 20)), "two")
+    state, epoch, _ = classifier.training(dataset, key_of_seed(0), 1)
+    variables = {"params": state[0], **state[1]}
+    for function, arguments in (
+        (epoch, (state, jnp.int32(0), dataset)),
+        (classifier._look, (variables, dataset.images)),
+    ):
+        lowered = function.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
+        products = [
+            line for line in lowered.splitlines() if re.search(r"stablehlo\.(convolution|dot)", line)
+        ]
+        assert len(products) >= 5
+        for line in products:
+            assert line.count("HIGHEST") == 2, line

@@ -9,6 +9,7 @@ import pytest
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.networks.mlp import Discriminator
+from jaxgan.networks.shared import Dense
 from jaxgan.sampling import apply, classes, generated, with_own_statistics
 
 KEY = jax.random.key(5)
@@ -19,7 +20,7 @@ class Normed(nn.Module):
 
     @nn.compact
     def __call__(self, latents, train=False):
-        x = nn.Dense(6)(latents)
+        x = Dense(6)(latents)
         x = nn.BatchNorm(
             use_running_average=not train, momentum=0.99, use_scale=False, use_bias=False
         )(x)

@@ -19,6 +19,7 @@ from flax import traverse_util
 
 from jaxgan.checkpoint import sha256
 from jaxgan.errors import UsageError
+from jaxgan.keys import key_of_seed
 
 FILE = "pt_inception-2015-12-05-6726825d.pth"
 SIZE = 299
@@ -267,7 +268,7 @@ def load(path: str | Path) -> tuple[dict, str]:
 def _expected() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
     """Returns, by PyTorch's names, where tensors go in Flax's variables, and PyTorch's shapes."""
     images = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
-    variables = jax.eval_shape(Inception().init, jax.random.key(0), images)
+    variables = jax.eval_shape(Inception().init, key_of_seed(0), images)
     expected = {}
     for place, leaf in traverse_util.flatten_dict(variables).items():
         *size, last = leaf.shape
