@@ -135,7 +135,9 @@ def test_the_classifier_computes_in_full_precision_on_any_device():
     ):
         lowered = function.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
         products = [
-            line for line in lowered.splitlines() if re.search(r"stablehlo\.(convolution|dot)", line)
+            line
+            for line in lowered.splitlines()
+            if re.search(r"stablehlo\.(convolution|dot)", line)
         ]
         assert len(products) >= 5
         for line in products:
