@@ -1,7 +1,9 @@
 """The command as users run it, and the contracts it keeps."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import resource
 import signal
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import build, train
+from jaxgan import build, progress, train
 from jaxgan.checkpoint import Checkpoints, load_generator
 from jaxgan.config import Config
 from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
@@ -51,10 +53,7 @@ def flags(config: Config) -> list[str]:
 def launch(config: Config, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "jaxgan.train", *flags(config)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
     )
 
 
@@ -175,6 +174,69 @@ def test_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, 
         assert (out / "checkpoints" / str(stopped)).is_dir()
     train.main(small(out, **LONG))
     assert_same_run(out, long)
+
+
+@contextlib.contextmanager
+def output(kind: str):
+    """Gives a file for standard output and standard error that cannot be written."""
+    if kind == "full disk":
+        with open("/dev/full", "w") as full:
+            yield full
+    else:  # A pipe whose reader has gone.
+        read, write = os.pipe()
+        os.close(read)
+        with open(write, "w", closefd=False) as pipe:
+            yield pipe
+        os.close(write)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (signal.SIGINT, "closed pipe"),
+        (signal.SIGHUP, "full disk"),
+        (signal.SIGTERM, "closed pipe"),
+    ],
+)
+def test_no_output_keeps_a_stopped_run_from_being_saved(tmp_path, number, kind):
+    out = tmp_path / "run"
+    with output(kind) as file:
+        process = launch(small(out, **LONG), stdout=file, stderr=file)
+    wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
+    process.send_signal(number)
+    assert process.wait() == 128 + number
+    (saved,) = (path.name for path in (out / "checkpoints").iterdir() if int(path.name) % 400)
+    assert 0 < int(saved) < LONG["steps"]
+    assert not (out / "summary.json").exists()
+
+
+def test_a_run_whose_reader_went_away_is_finished(tmp_path, finished):
+    out = tmp_path / "run"
+    with output("closed pipe") as file:
+        process = launch(small(out), stdout=file, stderr=file)
+    assert process.wait() == 0
+    assert_same_run(out, finished)
+
+
+def test_a_log_has_a_line_from_time_to_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    train.main(small(tmp_path / "run", steps=20))
+    first, last = re.findall(r"step .* left", capsys.readouterr().out)
+    number = r"-?\d+\.\d+"
+    assert re.fullmatch(
+        rf"step 10 of 20: d_loss {number}, g_loss {number}, D {number}/{number}, "
+        r"[\d,]+ images/s, \d\d:\d\d left",
+        first,
+    )
+    assert last.startswith("step 20 of 20")
+    assert last.endswith("00:00 left")
+
+
+def test_a_log_says_how_fast_it_went_since_the_line_before():
+    metrics = {"d_loss": 1, "g_loss": 2, "d_real": 0.5, "d_fake": 0.25}
+    assert progress.line(metrics, (1_000, 10.0), (4_000, 40.0), 10_000, 64) == (
+        "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, D 0.50/0.25, 6,400 images/s, 01:00 left"
+    )
 
 
 def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch, capsys, finished):
