@@ -1,3 +1,4 @@
+import errno
 import shutil
 from typing import NamedTuple
 
@@ -145,3 +146,26 @@ def test_a_saved_generator_draws_what_the_gan_draws(tmp_path, conditional):
         load_generator(tmp_path / "generator")
     with pytest.raises(RunError, match="no generator"):
         load_generator(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        # So TensorStore words it.
+        ValueError("Error reading: Input/output error [source locations='...' os_error_code='5']"),
+    ],
+)
+def test_a_checkpoint_that_the_system_cannot_read_is_not_damaged(checkpoints, monkeypatch, error):
+    save_all(checkpoints, 1, 2)
+
+    def restore(*_, **__):
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(checkpoints._manager, "restore", restore)
+        with pytest.raises(RunError, match=r"step 2 .* could not be read \(Input/output error\)"):
+            checkpoints.latest(a_state(0))
+    assert {path.name for path in checkpoints.directory.iterdir()} == {"1", "2"}
+    assert not (checkpoints.directory.parent / "damaged").exists()
+    assert checkpoints.latest(a_state(0))[0] == 2

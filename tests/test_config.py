@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import io
+from pathlib import Path
 
 import pytest
 import tyro
@@ -93,3 +94,19 @@ def test_settings_that_do_not_go_together_are_refused(settings, words):
     validate(Config(coordinator="a:1", num_processes=2, process_id=1))
     with pytest.raises(UsageError, match=words):
         validate(Config(**settings))
+
+
+def test_paths_may_be_strings_and_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = Config(out="runs/x", data_dir="~/data", data_file=Path("~") / "mine.npy")
+    assert config.out == Path("runs/x")
+    assert config.data_dir == tmp_path / "data"
+    assert config.data_file == tmp_path / "mine.npy"
+    with pytest.raises(UsageError, match="no such home directory"):
+        Config(out="~nobody-of-this-name/run")
+
+
+def test_a_path_that_the_locale_cannot_write_is_one_line():
+    """What a locale without UTF-8 makes of the bytes of an umlaut."""
+    with pytest.raises(UsageError, match="no name of a file in this locale: set LC_ALL=C.UTF-8"):
+        Config(out="runs/\udcc3\udcbc")

@@ -1,11 +1,19 @@
 """Images of the user's own."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import data
+from jaxgan import data, train
+from jaxgan.config import Config
+from jaxgan.data import cache
+from jaxgan.description import describe
 from jaxgan.errors import UsageError
+from jaxgan.metrics import classifier
+from jaxgan.protocol import has_test_split
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 
@@ -99,3 +107,39 @@ def test_deep_pictures_and_damaged_archives_are_refused(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
     with pytest.raises(UsageError, match="no .npy file, or damaged"):
         data.load(data_file=tmp_path / "broken.npz")
+
+
+def test_the_name_of_a_folder_says_nothing(tmp_path, monkeypatch):
+    """One that is called mnist is not MNIST, and `.` is called what the folder is."""
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for i, image in enumerate(IMAGES):
+        Image.fromarray(image[..., 0]).save(folder / f"{i}.png")
+    monkeypatch.chdir(folder)
+    dataset, _ = data.load(data_file=Path("."))
+    assert dataset.name == "mnist"
+    assert dataset.fingerprint != classifier.load(classifier.MNIST).about["fingerprint"]
+    about = describe(Config(data_file="."), dataset, "", 1, {})
+    assert about["config"]["data_file"] == str(folder)
+    assert not has_test_split(about)
+    assert has_test_split(describe(Config(dataset="mnist"), dataset, "", 1, {}))
+    with pytest.raises(UsageError, match="would become data: name an --out elsewhere"):
+        train.main(Config(data_file="."))
+    assert sorted(path.suffix for path in folder.iterdir()) == [".png"] * len(IMAGES)
+
+
+def test_a_user_without_a_home_has_a_folder_of_their_own(monkeypatch, tmp_path):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cache._temporary_directory.cache_clear()
+    own = cache.user_directory()
+    assert own.parent == tmp_path
+    assert own.stat().st_mode & 0o777 == 0o700
+    own.chmod(0o777)  # Anyone may have put compiled programs there.
+    cache._temporary_directory.cache_clear()
+    assert cache.user_directory() != own
+    cache._temporary_directory.cache_clear()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxgan import loops
 from jaxgan.checkpoint import sha256
 from jaxgan.data.arrays import Images
 from jaxgan.errors import UsageError
@@ -272,3 +273,13 @@ def test_keys_keep_their_implementation_on_several_devices(model, dataset):
     states = jax.jit(jax.vmap(model.init))(seeds)
     placed, _, _ = where.placed(seeds, states, dataset)
     assert jax.random.key_impl(placed) == jax.random.key_impl(seeds)
+
+
+def test_compiler_options_are_given_for_one_device_and_for_several(model, dataset, monkeypatch):
+    monkeypatch.setattr(loops, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
+    for devices in (1, 2):
+        layout = laid_out(1, devices, 8)
+        key = keys(0, layout)
+        arguments = layout.placed(key, model.init(key), dataset)
+        with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
+            layout.compiled(model, 8, 2)(*arguments)

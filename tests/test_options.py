@@ -12,8 +12,9 @@ from PIL import Image
 from jaxgan import build, data, train
 from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
-from jaxgan.data import own
+from jaxgan.data import load, own
 from jaxgan.errors import UsageError
+from jaxgan.keys import key_of_seed
 from jaxgan.plots import PADDING
 
 SMALL = Config(
@@ -165,3 +166,19 @@ def test_images_of_ones_own_train(tmp_path):
     moved.parent.mkdir()
     (tmp_path / "mine.npy").rename(moved)
     assert train.main(dataclasses.replace(config, data_file=moved, steps=3))["steps"] == 3
+
+
+def test_beside_a_penalty_the_discriminator_goes_without_batch_norm(tmp_path, capsys):
+    """And the header says so; without one, and where there is none, it has nothing to say."""
+    words = "dcgan (no batch norm in the discriminator: its gradients are penalised)"
+    settings = {"dataset": "digits", "network": "dcgan", "width": 4, "batch_size": 4}
+    config = Config(**settings, r1=1.0, steps=2, out=tmp_path / "run")
+    assert np.isfinite(list(train.main(config)["final"].values())).all()
+    assert words in capsys.readouterr().out
+    digits, _ = load("digits")
+    assert build.note(config, digits) == words[len("dcgan (") : -1]
+    assert build.note(dataclasses.replace(config, r1=0.0), digits) == ""
+    assert build.note(dataclasses.replace(config, network="mlp"), digits) == ""
+    for penalty in ("r1", "r2", "gradient_penalty", "dragan"):
+        model = build.build(Config(**settings, **{penalty: 1.0}), digits)
+        assert jax.eval_shape(model.init, key_of_seed(0)).discriminator.stats == {}

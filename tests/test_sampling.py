@@ -92,3 +92,22 @@ def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float
 def test_unknown_labels_are_refused():
     with pytest.raises(UsageError, match="not conditional"):
         generated(Normed(), {}, 4, KEY, 3, labels=1)
+
+
+class Labelled(nn.Module):
+    """Its batch norm sees the labels."""
+
+    @nn.compact
+    def __call__(self, latents, labels, train=False):
+        x = jax.nn.one_hot(labels, 2) + 0 * latents[:, :2]
+        return nn.BatchNorm(use_running_average=not train)(x)
+
+
+def test_statistics_are_of_classes_as_frequent_as_in_the_data():
+    params = Labelled().init(KEY, jnp.zeros((1, 4)), jnp.zeros(1, int))
+    stats = {"batch_stats": params["batch_stats"]}
+    shares = (0.9, 0.1)
+    for frequencies, expected in ((shares, shares), (None, (0.5, 0.5))):
+        found = with_own_statistics(Labelled(), params["params"], stats, 4, KEY, 2, frequencies)
+        mean = found["batch_stats"]["BatchNorm_0"]["mean"]
+        np.testing.assert_allclose(mean, expected, atol=0.05)
