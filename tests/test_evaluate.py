@@ -5,6 +5,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,8 +13,9 @@ from PIL import Image
 from jaxgan import data, evaluate, protocol, train
 from jaxgan.checkpoint import load_generator
 from jaxgan.config import Config
+from jaxgan.data.arrays import pixels
 from jaxgan.errors import RunError, UsageError
-from jaxgan.judge import cropped
+from jaxgan.judge import Judge, Seen, cropped, remarks
 from jaxgan.metrics import classifier
 from jaxgan.metrics.classifier import MNIST, load
 from jaxgan.metrics.score import kl_divergence
@@ -415,3 +417,74 @@ def test_samples_are_drawn_with_the_classes_asked_for():
     )
     np.testing.assert_array_equal(drawn, asked)
     assert protocol.asked_for({"config": {}}, None, jax.random.key(0), 3) is None
+
+
+class Looked(list):
+    """A judge that keeps the images which it is shown; its features are their first pixels."""
+
+    def __call__(self, images) -> Seen:
+        self.append(pixels(np.asarray(images)))
+        return Seen(self[-1].reshape(len(images), -1)[:, :4].astype(float))
+
+
+def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeypatch):
+    """Other real images, and other latents."""
+    images = np.random.default_rng(0).integers(0, 256, (700, 8, 8), np.uint8)
+    np.save(tmp_path / "mine.npy", images)
+    own = {"data_file": tmp_path / "mine.npy", "out": tmp_path / "run"}
+    train.main(Config(**own, width=8, latent_size=4, batch_size=8, steps=2))
+    about = read(tmp_path / "run" / "config.json")
+    choosing, judging = Looked(), Looked()
+    judges = iter((choosing, judging))
+    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge({"digest": "x"}, next(judges)))
+    monkeypatch.setattr(protocol, "kept", lambda *_: tmp_path / "nowhere" / "x")
+    draw = load_generator(tmp_path / "run" / "generator")
+    variables = jax.tree.map(jnp.asarray, draw.args[0])
+    assert {"fid", "precision"} <= protocol.scorer(about)(variables).keys()
+    real = protocol.real_data(about, 130)
+    for key in range(5):
+        protocol.scores_of(draw, about, real, key, training=False)
+    rows = lambda arrays: {row.tobytes() for array in arrays for row in array}
+    train_rows, test_rows = (
+        rows([np.asarray(protocol.load(about, split).images)]) for split in ("train", "test")
+    )
+    assert not train_rows & test_rows
+    assert rows(choosing[:1]) <= train_rows
+    assert rows(judging[:1]) <= test_rows
+    assert len(rows(choosing[1:]) & rows(judging[2:])) == 0
+    assert len(rows(judging[2:])) > 250  # The generator draws different images.
+
+
+def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (700, 8, 8), np.uint8)
+    mine = tmp_path / "mine.npy"
+    np.save(mine, images)
+    monkeypatch.chdir(tmp_path)
+    train.main(Config(data_file="mine.npy", width=8, batch_size=8, steps=2, out="run"))
+    about = read(tmp_path / "run" / "config.json")
+    assert about["config"]["data_file"] == str(mine)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    settings = {"runs": (tmp_path / "run",), "samples": 130, "keys": 1}
+    assert evaluate.located(evaluate.Config(()), str(tmp_path / "run"), about) == about
+    mine.rename(tmp_path / "moved.npy")
+    with pytest.raises(UsageError, match="is gone: name its --data-file"):
+        evaluate.main(evaluate.Config(**settings))
+    (found,) = evaluate.main(evaluate.Config(**settings, data_file="../moved.npy")).values()
+    assert found["mean"]["fid"] >= 0
+    np.save(mine, images[::-1])
+    with pytest.raises(UsageError, match="not what the run was trained on: name its --data-file"):
+        evaluate.main(evaluate.Config(**settings, data_file=mine))
+
+
+def test_few_samples_are_remarked():
+    """By the number of features, and by the size of KID's subsets."""
+    of = lambda features: Seen(np.zeros((5, features)))
+    assert remarks(of(32), 10_000) == []
+    (kid,) = remarks(of(32), 999)
+    assert kid.startswith("KID is one estimate of 999 samples, fewer than the 1,000 of a subset")
+    fid, kid = remarks(of(32), 33)
+    assert fid.startswith("FID of 33 samples of 32 features is biased upwards")
+    (fid,) = remarks(of(2048), 10_000)
+    assert fid.startswith("FID of 10,000 samples of 2,048 features")

@@ -87,7 +87,7 @@ class Trained(NamedTuple):
 
 def place(dataset: Images) -> Path:
     """Returns where the user's own classifier of a data set is, or would be, kept."""
-    name = f"{dataset.name}-{dataset.fingerprint[:16]}-{RECIPE}.safetensors"
+    name = f"{dataset.fingerprint[:32]}-{RECIPE}.safetensors"
     return user_directory() / "classifiers" / name
 
 
