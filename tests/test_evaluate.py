@@ -419,8 +419,11 @@ def test_samples_are_drawn_with_the_classes_asked_for():
     assert protocol.asked_for({"config": {}}, None, jax.random.key(0), 3) is None
 
 
+FIRST_PIXELS = {"features": "first pixels", "digest": "x"}
+
+
 class Looked(list):
-    """A judge that keeps the images which it is shown; its features are their first pixels."""
+    """Keeps the images that it is shown, and sees their first pixels."""
 
     def __call__(self, images) -> Seen:
         self.append(pixels(np.asarray(images)))
@@ -436,7 +439,7 @@ def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeyp
     about = read(tmp_path / "run" / "config.json")
     choosing, judging = Looked(), Looked()
     judges = iter((choosing, judging))
-    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge({"digest": "x"}, next(judges)))
+    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge(FIRST_PIXELS, next(judges)))
     monkeypatch.setattr(protocol, "kept", lambda *_: tmp_path / "nowhere" / "x")
     draw = load_generator(tmp_path / "run" / "generator")
     variables = jax.tree.map(jnp.asarray, draw.args[0])
@@ -471,6 +474,7 @@ def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
     mine.rename(tmp_path / "moved.npy")
     with pytest.raises(UsageError, match="is gone: name its --data-file"):
         evaluate.main(evaluate.Config(**settings))
+    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge(FIRST_PIXELS, Looked()))
     (found,) = evaluate.main(evaluate.Config(**settings, data_file="../moved.npy")).values()
     assert found["mean"]["fid"] >= 0
     np.save(mine, images[::-1])
