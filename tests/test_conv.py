@@ -41,7 +41,7 @@ FILTERED = st.tuples(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(size=SIZES, padding=PADDINGS, layer=st.one_of(ANY, ANY, FILTERED))
 def test_products_equal_xlas_convolutions(size, padding, layer):
     kernel, stride, channels, groups = layer

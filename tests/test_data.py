@@ -44,7 +44,7 @@ def test_every_epoch_visits_every_example_once(size, count):
         assert len({tuple(order) for order in orders}) == epochs
 
 
-@settings(max_examples=12)
+@settings(max_examples=5)
 @given(st.integers(0, 2**31 - 1), st.integers(1, 4096), st.integers(4096, 100_000))
 def test_positions_do_not_overflow(step, size, count):
     first = step * size
@@ -262,6 +262,7 @@ def test_every_kind_of_data_knows_how_frequent_its_classes_are():
 LARGEST = 2**31 - 1
 
 
+@settings(max_examples=40)
 @given(st.integers(0, LARGEST), st.integers(1, LARGEST), st.integers(1, LARGEST))
 def test_places_of_batches_are_exact_for_sets_of_any_size(step, first, second):
     size, count = sorted((first, second))
