@@ -91,9 +91,9 @@ def test_what_cannot_be_classified_is_refused(settings, words):
 
 
 def small_digits(counts) -> tuple[np.ndarray, np.ndarray]:
-    """Returns digits of 10 x 10 pixels, so many of each class."""
+    """Returns digits of 7 x 7 pixels, so many of each class."""
     digits, _ = data.load("digits")
-    images, labels = np.asarray(digits.images)[:, ::3, ::3], np.asarray(digits.labels)
+    images, labels = np.asarray(digits.images)[:, ::4, ::4], np.asarray(digits.labels)
     chosen = np.concatenate([np.flatnonzero(labels == k)[:n] for k, n in enumerate(counts)])
     return images[chosen], labels[chosen]
 
@@ -111,12 +111,12 @@ def test_few_images_of_unequal_classes_are_learned():
 @pytest.mark.parametrize("labels", [None, np.zeros(100, int)])
 def test_images_without_classes_teach_which_way_they_were_turned(labels):
     images = small_digits((0, 0, 100))[0]
-    dataset = data.own(images[:, :, :8], labels, "twos")
+    dataset = data.own(images[:, :, :5], labels, "twos")
     assert not classifier.has_classes(dataset)
     turning = rotations.to_turn(dataset)
-    assert turning.shape == (10, 10, 1)
+    assert turning.shape == (7, 7, 1)
     batch = turning.batch(key_of_seed(0), jnp.int32(3), 50)
-    plain = data.own(rotations.square(images[:, :, :8])).batch(key_of_seed(0), jnp.int32(3), 50)
+    plain = data.own(rotations.square(images[:, :, :5])).batch(key_of_seed(0), jnp.int32(3), 50)
     for image, turn, upright in zip(batch.images, batch.labels, plain.images, strict=True):
         np.testing.assert_array_equal(image, np.rot90(upright, int(turn)))
     assert set(np.asarray(batch.labels).tolist()) == {0, 1, 2, 3}

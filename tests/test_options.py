@@ -24,6 +24,7 @@ SMALL = Config(
     batch_size=8,
     latent_size=8,
     steps=4,
+    steps_per_call=2,
     sample_every=2,
     checkpoint_every=2,
     log_every=1,
@@ -53,7 +54,7 @@ def read(path):
 
 def test_a_run_with_many_options_continues_exactly(finished, tmp_path):
     out = tmp_path / "run"
-    for steps in (2, 3, 4):
+    for steps in (3, 4):
         train.main(dataclasses.replace(SMALL, out=out, steps=steps))
     digest = lambda path: read(path / "summary.json")["state_sha256"]
     assert digest(out) == digest(finished)
