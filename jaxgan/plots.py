@@ -115,7 +115,8 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITI
                 _curve(axes, name, label, own)
         axes.set(title=title, xlabel="step")
         if limits := {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title):
-            axes.set_ylim(limits)
+            margin = 0.02 * (limits[1] - limits[0])  # A line at a limit is seen.
+            axes.set_ylim(limits[0] - margin, limits[1] + margin)
         if title == NORMS:
             axes.set_yscale("log")
         axes.legend(fontsize="small")
