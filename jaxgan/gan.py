@@ -49,7 +49,8 @@ class Metrics(NamedTuple):
     for generated images, summed up as the loss says (`jaxgan.losses.Outputs`). d_grad_norm,
     g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive: shares of real
     and of generated images with a positive output; the first nears one where the discriminator
-    overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1).
+    overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1), unless the loss
+    leaves all outputs free to be shifted.
     With several discriminator updates a step, the discriminator's are those of the last one.
     """
 
