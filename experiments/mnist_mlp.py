@@ -19,12 +19,12 @@ import statistics
 from pathlib import Path
 
 import tyro
-
-from jaxgan import evaluate
-from jaxgan.config import Config
-from jaxgan.files import read_json
 from jaxgan.table import COLUMNS as TITLES
 from jaxgan.table import cell
+
+from jaxgan import evaluate
+from jaxgan.files import read_json
+from jaxgan.runs.config import Config
 from jaxgan.train import main
 
 IMAGES = 60_000

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from jaxgan.config import Config
+from jaxgan.runs.config import Config
 from jaxgan.train import main
 
 SETTINGS = {

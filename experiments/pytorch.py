@@ -193,10 +193,10 @@ class _DiscriminatorBlock(nn.Module):
         self.shortcut = spectral_norm(_conv(inputs, outputs, 1)) if halve else nn.Identity()
 
     def forward(self, x):
-        halved = (lambda x: functional.avg_pool2d(x, 2)) if self.halve else (lambda x: x)
+        downsample = (lambda x: functional.avg_pool2d(x, 2)) if self.halve else (lambda x: x)
         main = self.convs[0](x if self.first else torch.relu(x))
-        main = halved(self.convs[1](torch.relu(main)))
-        return main + self.shortcut(halved(x))
+        main = downsample(self.convs[1](torch.relu(main)))
+        return main + self.shortcut(downsample(x))
 
 
 class _ResNetDiscriminator(nn.Module):

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from jaxgan.config import Config
 from jaxgan.gan import Metrics
-from jaxgan.plots import table
+from jaxgan.runs.config import Config
+from jaxgan.runs.plots import table
 from jaxgan.train import main
 
 NAMES = Metrics._fields

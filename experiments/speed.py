@@ -6,12 +6,12 @@ Commands, each of which takes one to eight minutes and wants torch for the compa
     python experiments/speed.py --network dcgan --images-a-round 1280
     python experiments/speed.py --network resnet --images-a-round 128 --rounds 5
 
-Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
+Each round measures in turn, in one process: the scan_steps step, PyTorch's eager and compiled loops of
 the same exercise (`pytorch.py`), and a float32 matrix product. The output is one line of JSON:
 medians over the rounds, and medians of the ratios within a round. `--native` sets our convolutions
 beside XLA's own, `--penalties` the step with r1 and r2 beside the one without, `--precision` takes
 bfloat16; `--loop` measures the train command's loop, with logging, samples and checkpoints at their
-defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
+defaults, against the bare scan_steps step; `--seeds 1 4 16` several seeds in one program, and
 `--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
 
 Where the time of the mlp goes (2 cores of an AMD EPYC without AVX-512): with plain descent in the
@@ -56,12 +56,12 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import tyro
+from jaxgan.loops import Layout, keys, make_layout
 
 from jaxgan import build, train
-from jaxgan.config import Config
 from jaxgan.data import Images, load
-from jaxgan.loops import Layout, keys, laid_out
 from jaxgan.networks import conv
+from jaxgan.runs.config import Config
 
 MATRIX = 2048
 EXAMPLES = 60_000
@@ -190,7 +190,7 @@ def penalties_line(config: Config, steps: int, rounds: int) -> dict:
 
 
 def loop_line(config: Config, steps: int, rounds: int) -> dict:
-    """Returns the speed of `train.main`'s loop relative to the bare scanned step."""
+    """Returns the speed of `train.main`'s loop relative to the bare scan_steps step."""
     bare = scanned_loop(config, load(config.dataset)[0], steps)
     rates = {"bare step": [], "train command": []}
     for _ in range(rounds):
@@ -213,7 +213,7 @@ def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int)
     """Returns the steps of all seeds together per second, and their time over that of the first."""
     data = noise(config.network)
     loops = {
-        str(count): scanned_loop(config, data, steps, laid_out(count, 1, config.batch_size))
+        str(count): scanned_loop(config, data, steps, make_layout(count, 1, config.batch_size))
         for count in counts
     }
     seconds = measured(loops, rounds)
@@ -232,7 +232,7 @@ def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: in
     """Returns images per second where so many devices share each batch."""
     data = noise(config.network)
     loops = {
-        str(count): scanned_loop(config, data, steps, laid_out(1, count, config.batch_size))
+        str(count): scanned_loop(config, data, steps, make_layout(1, count, config.batch_size))
         for count in counts
     }
     seconds = measured(loops, rounds)
@@ -249,7 +249,7 @@ def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: in
 def scanned_loop(
     config: Config, dataset, steps: int, layout: Layout | None = None
 ) -> Callable[[], None]:
-    """Returns a function that takes `steps` steps of the scanned GAN and waits for them."""
+    """Returns a function that takes `steps` steps of the scan_steps GAN and waits for them."""
     layout = layout or Layout()
     model = build.build(config, dataset)
     key = keys(0, layout)
@@ -271,7 +271,7 @@ def scanned_loop(
 
 
 def compile_seconds(config: Config, data: Images) -> float:
-    """Returns how long it takes to trace and compile the scanned step, with nothing kept of it."""
+    """Returns how long it takes to trace and compile the scan_steps step, with nothing kept of it."""
     model = build.build(config, data)
     key = jax.random.key(0)
     state = jax.eval_shape(model.init, key)

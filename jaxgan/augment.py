@@ -2,7 +2,8 @@
 
 Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training". To add one, write a
 function `(key, images) -> images` of images `[n, h, w, c]` in [-1, 1] and enter it in
-`AUGMENTATIONS`. What it draws, it draws with `drawn`, so that it is the same on several devices.
+`AUGMENTATIONS`. Random numbers come from `jaxgan.devices.draw_rows`, so that they are the same on
+one device and on several.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgan.devices import device_count, own_rows
+from jaxgan.devices import draw_rows
 from jaxgan.errors import choose
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
@@ -20,13 +21,9 @@ CUT = 1 / 2
 SHIFTED = ("nij,njwc->niwc", "nij,nhjc->nhic")
 
 
-def drawn(draw: Callable, key: jax.Array, images: jax.Array, **settings) -> jax.Array:
-    """Returns a number for each image, `[n, 1, 1, 1]`: this device's, drawn for the whole batch.
-
-    draw: `jax.random.uniform` or its like.
-    """
-    whole = draw(key, (device_count() * len(images), 1, 1, 1), **settings)
-    return own_rows(whole)
+def _draw(draw: Callable, key: jax.Array, images: jax.Array, **settings) -> jax.Array:
+    """Returns a random number for each image, `[n, 1, 1, 1]`, for a `draw` of `draw_rows`."""
+    return draw_rows(draw, key, (len(images), 1, 1, 1), **settings)
 
 
 def color(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -36,12 +33,12 @@ def color(key: jax.Array, images: jax.Array) -> jax.Array:
     """
     brightness_key, saturation_key, contrast_key = jax.random.split(key, 3)
     uniform = jax.random.uniform
-    images = images + drawn(uniform, brightness_key, images, minval=-0.5, maxval=0.5)
+    images = images + _draw(uniform, brightness_key, images, minval=-0.5, maxval=0.5)
     if images.shape[-1] > 1:
         grey = images.mean(axis=-1, keepdims=True)
-        images = grey + drawn(uniform, saturation_key, images, maxval=2.0) * (images - grey)
+        images = grey + _draw(uniform, saturation_key, images, maxval=2.0) * (images - grey)
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
-    factor = drawn(uniform, contrast_key, images, minval=0.5, maxval=1.5)
+    factor = _draw(uniform, contrast_key, images, minval=0.5, maxval=1.5)
     return mean + factor * (images - mean)
 
 
@@ -54,7 +51,7 @@ def translation(key: jax.Array, images: jax.Array, fill: float = 0.0) -> jax.Arr
     for axis, sums, axis_key in zip((1, 2), SHIFTED, jax.random.split(key), strict=True):
         size = images.shape[axis]
         reach = int(size * SHIFT + 0.5)
-        shift = drawn(jax.random.randint, axis_key, images, minval=-reach, maxval=reach + 1)
+        shift = _draw(jax.random.randint, axis_key, images, minval=-reach, maxval=reach + 1)
         source = jnp.arange(size)[:, None] - shift[:, :, 0]
         # A product with a matrix of ones and zeros: its derivatives need no scattering.
         places = (source == jnp.arange(size)).astype(images.dtype)
@@ -69,7 +66,7 @@ def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
         size = images.shape[axis]
         length = int(size * CUT + 0.5)
         last = size + (1 - length % 2)
-        middle = drawn(jax.random.randint, axis_key, images, minval=0, maxval=last)
+        middle = _draw(jax.random.randint, axis_key, images, minval=0, maxval=last)
         shape = [1, 1, 1, 1]
         shape[axis] = size
         offset = jnp.arange(size).reshape(shape) - (middle - length // 2)
@@ -80,8 +77,8 @@ def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
 AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
 
 
-def augmentation(names: Sequence[str]) -> Augmentation:
-    """Returns the augmentations of these names, one after the other; raises `UsageError`."""
+def make_augmentation(names: Sequence[str]) -> Augmentation:
+    """Returns the named augmentations, applied in order. Raises `UsageError` for unknown names."""
     chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
 
     def augment(key: jax.Array, images: jax.Array) -> jax.Array:

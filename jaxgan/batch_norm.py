@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 
-def counting(**attributes):
+def override_batch_norm(**attributes):
     """Returns an interceptor of Flax's methods that gives every `nn.BatchNorm` these attributes.
 
     For `nn.intercept_methods`. An axis that the network's author named is left as it is.
@@ -28,7 +28,7 @@ def counting(**attributes):
     return interceptor
 
 
-def running_statistics(stats: dict) -> list[bool]:
+def find_running_statistics(stats: dict) -> list[bool]:
     """Returns of each leaf of Flax's collections whether it is a running mean or variance.
 
     Those are of batch norms, which read them only where they do not train.

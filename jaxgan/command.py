@@ -1,7 +1,9 @@
 """What the commands share: flags from a dataclass, errors in one line, and how they are stopped."""
 
 import contextlib
+import dataclasses
 import functools
+import inspect
 import io
 import itertools
 import os
@@ -11,25 +13,31 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from jaxgan.errors import UsageError, explained
+from jaxgan.errors import UsageError, explain_error
 
 CONTINUES = "the same command continues from what was saved"
 
 
-def run_command(settings: type, main: Callable, program: str, stopped: str = CONTINUES) -> int:
+def run_command(
+    settings: type,
+    main: Callable,
+    program: str,
+    stopped: str = CONTINUES,
+    groups: dict[str, type] | None = None,
+) -> int:
     """Runs a command and returns its exit status.
 
-    settings: the dataclass of its flags. main: called with one. program: its name in `--help`.
-    stopped: what there is to know when it was stopped by a signal.
+    settings: the dataclass of its flags, which `main` takes. program: its name in `--help`.
+    stopped: what a user should know if a signal stops it. groups: see `parse_arguments`.
     """
-    sys.unraisablehook = drop_late_writes
-    with lasting_output():
-        for number in stopping():
+    sys.unraisablehook = drop_late_errors
+    with robust_output():
+        for number in stop_signals():
             signal.signal(number, functools.partial(stop_at_once, message=stopped))
         try:
-            main(parsed(settings, program))
+            main(parse_arguments(settings, program, groups or {}))
         except Exception as error:
-            if (known := explained(error)) is None:
+            if (known := explain_error(error)) is None:
                 raise
             message, status = known
             print(f"jaxgan: {message}", file=sys.stderr)
@@ -37,7 +45,7 @@ def run_command(settings: type, main: Callable, program: str, stopped: str = CON
     return 0
 
 
-def stopping() -> list[int]:
+def stop_signals() -> list[int]:
     """Returns the signals that stop a command: Ctrl-C, SIGTERM and SIGHUP.
 
     The last one is not among them where the system has none, or `nohup` had it ignored.
@@ -47,7 +55,7 @@ def stopping() -> list[int]:
     return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [hang_up])]
 
 
-class Lasting:
+class RobustStream:
     """A text stream that, once something could not be written to it, leads nowhere.
 
     So a reader that goes away, a terminal that is closed or a full disk ends no run.
@@ -73,24 +81,24 @@ class Lasting:
             action(*arguments)
         except (OSError, ValueError):  # The latter for one that is closed.
             with contextlib.suppress(OSError, ValueError):
-                lead_nowhere(self._stream.fileno())
+                redirect_to_devnull(self._stream.fileno())
                 self._stream.flush()
 
 
 @contextlib.contextmanager
-def lasting_output() -> Iterator[None]:
+def robust_output() -> Iterator[None]:
     """Lets no failure of standard output or standard error become an error."""
     for number in range(3):  # A closed one would be the number of the next file that is opened.
         try:
             os.fstat(number)
         except OSError:
-            lead_nowhere(number)
+            redirect_to_devnull(number)
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         streams = [nowhere if stream is None else stream for stream in before]
         with contextlib.suppress(AttributeError):  # Where it is not a file's.
             streams[0].reconfigure(errors="backslashreplace")
-        sys.stdout, sys.stderr = map(Lasting, streams)
+        sys.stdout, sys.stderr = map(RobustStream, streams)
         try:
             yield
         finally:
@@ -99,7 +107,7 @@ def lasting_output() -> Iterator[None]:
             sys.stdout, sys.stderr = before
 
 
-def lead_nowhere(number: int) -> None:
+def redirect_to_devnull(number: int) -> None:
     """Has what is written to a file by its number go nowhere."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != number:
@@ -107,35 +115,54 @@ def lead_nowhere(number: int) -> None:
         os.close(nowhere)
 
 
-def parsed(settings: type, program: str) -> Any:
-    """Returns the settings that the command line asks for; raises `UsageError`."""
+def parse_arguments(settings: type, program: str, groups: dict[str, type]) -> Any:
+    """Returns the settings on the command line; raises `UsageError`.
+
+    groups: by title, the base classes of `settings` whose fields `--help` shows together.
+    """
     import tyro
 
-    printed = io.StringIO()
+    options, printed = settings, io.StringIO()
+    if groups:
+        fields = [
+            (name, tyro.conf.OmitArgPrefixes[group], dataclasses.field(default=group()))
+            for name, group in groups.items()
+        ]
+        options = dataclasses.make_dataclass(settings.__name__, fields, frozen=True)
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(settings, prog=program)
+            found = tyro.cli(options, prog=program, description=inspect.getdoc(settings))
     except SystemExit as end:
         if not end.code:
             raise
-    # What tyro prints is a box with a title, the message, and after a rule its hints.
-    lines = (
-        re.sub(r"[\u2500-\u257f]|-{3,}", " ", line).split()
-        for line in printed.getvalue().splitlines()
-    )
+        raise UsageError(f"{_message_in_box(printed.getvalue())}; see --help") from end
+    if not groups:
+        return found
+    return settings(**{k: v for name in groups for k, v in vars(getattr(found, name)).items()})
+
+
+def _message_in_box(text: str) -> str:
+    """Returns the message in a box of tyro: a title, the message and, below a rule, hints."""
+    lines = (re.sub(r"[\u2500-\u257f]|-{3,}", " ", line).split() for line in text.splitlines())
     _, *lines = [" ".join(words) for words in lines if words]
     hints = ("Perhaps you meant", "For full helptext", "Argument helptext", "Similar")
     message = " ".join(itertools.takewhile(lambda line: not line.startswith(hints), lines))
-    raise UsageError(f"{message.removeprefix('Error parsing Config: ')}; see --help")
+    # The choices of a literal are listed in an order that differs from run to run.
+    message = re.sub(
+        r"(?<=Expected one of \().*(?=\))",
+        lambda choices: ", ".join(sorted(set(choices[0].split(", ")) - {"'None'"})),
+        message,
+    )
+    return message.removeprefix("Error parsing Config: ").removesuffix(".")
 
 
-def keep_compiled() -> None:
+def enable_compilation_cache() -> None:
     """Keeps compiled programs between processes."""
     import jax
 
-    from jaxgan.data.cache import user_directory
+    from jaxgan.files import user_cache
 
-    directory = user_directory() / "compiled"
+    directory = user_cache() / "compiled"
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
     # Where it cannot be written, JAX would say so at every program.
@@ -144,20 +171,11 @@ def keep_compiled() -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def say(*lines: str) -> None:
-    """Prints lines, but for empty ones, under the program's name; of several processes one does."""
-    from jaxgan.distributed import is_first
-
-    for line in filter(None, lines):
-        if is_first():
-            print(f"jaxgan: {line}", flush=True)
-
-
 def stop_at_once(number: int, frame, message: str = CONTINUES) -> None:
     """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
     write_at_once(f"jaxgan: stopped at once: {message}\n")
-    if "jaxgan.distributed" in sys.modules:  # Importing it here would take seconds.
-        sys.modules["jaxgan.distributed"].take_back_last_words()
+    if connection := sys.modules.get("jaxgan.parallel.connection"):  # Not imported: nothing to do.
+        connection.dismiss_witness()
     os._exit(128 + number)
 
 
@@ -167,7 +185,7 @@ def write_at_once(text: str) -> None:
         os.write(2, text.encode())
 
 
-def drop_late_writes(unraisable) -> None:
+def drop_late_errors(unraisable) -> None:
     """Reports an error that nothing could catch, but for one that says nothing new.
 
     Where a checkpoint fails, the writes still under way find the event loop of its storage closed.

@@ -4,6 +4,7 @@ Where the step runs under a mapped axis called `AXIS`, each device computes on i
 batch; what concerns the whole batch goes through this file. Elsewhere nothing here does anything.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,6 +31,16 @@ def own_rows(whole: jax.Array) -> jax.Array:
         return whole
     by_device = whole.reshape(-1, count, *whole.shape[1:])
     return lax.dynamic_index_in_dim(by_device, lax.axis_index(AXIS), axis=1, keepdims=False)
+
+
+def draw_rows(draw: Callable, key: jax.Array, shape: tuple[int, ...], **settings) -> jax.Array:
+    """Returns random numbers of a shape `(n, ...)`, for this device's `n` rows of the batch.
+
+    They are drawn for the whole batch, so that a batch gets the same numbers on one device and on
+    several. draw: `jax.random.normal`, `uniform` or the like, called with the key, a shape and the
+    settings.
+    """
+    return own_rows(draw(key, (device_count() * shape[0], *shape[1:]), **settings))
 
 
 def mean_over_devices(tree: Any) -> Any:

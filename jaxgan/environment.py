@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxgan.errors import RunError, UsageError
+from jaxgan.errors import RunError, UsageError, first_line
 
 RANDOM_NUMBERS = {
     "jax_default_prng_impl": "threefry2x32",
@@ -87,9 +87,9 @@ MODES = {
 }
 """Modes for looking for faults, under which a step is another program, or none."""
 PINNED = RANDOM_NUMBERS | ARITHMETIC | PROGRAM | MODES
-"""What `pinned` sets. The other options of JAX say where it runs (platforms, hosts, which the run
-records as its device), what it keeps, logs and dumps, and how other things than a run are lowered
-(Pallas, export, sparse and ragged products)."""
+"""What `pin_options` sets. The other options of JAX say where it runs (platforms and hosts, which
+the run records as its device), what it caches, logs and dumps, and how code that no run has is
+lowered (Pallas, export, sparse and ragged products)."""
 
 RECORDED = (
     "CUBLASLT_WORKSPACE_SIZE",
@@ -129,7 +129,7 @@ HARMLESS_FLAGS = re.compile(
 
 
 @contextlib.contextmanager
-def pinned(devices: bool = True) -> Iterator[None]:
+def pin_options(devices: bool = True) -> Iterator[None]:
     """Sets the options of JAX that decide numbers to their standard values, and restores them.
 
     devices: whether to see at once that there are devices, which starts JAX.
@@ -159,14 +159,14 @@ def check_devices() -> None:
     try:
         jax.devices()
     except Exception as error:  # JAX raises an AssertionError too.
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error) if str(error) else ""
         raise RunError(
             f"JAX finds no device{_asked()}{f': {reason}' if reason else ''}; see that it is there "
             "and that the jaxlib for it is installed, or unset JAX_PLATFORMS"
         ) from error
 
 
-def recorded() -> dict[str, str]:
+def recorded_variables() -> dict[str, str]:
     """Returns the variables of the environment that may decide numbers and cannot be pinned."""
     found = {name: os.environ[name] for name in RECORDED if os.environ.get(name)}
     if flags := found.pop("XLA_FLAGS", ""):
@@ -182,7 +182,7 @@ def _imported():
     try:
         import jax
     except ValueError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise RunError(f"JAX cannot start{_asked()}: {reason}; correct that variable") from error
     return jax
 

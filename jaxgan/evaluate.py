@@ -1,51 +1,54 @@
-"""python -m jaxgan.evaluate: say in numbers what the samples of runs are worth."""
+"""python -m jaxgan.evaluate: compare the samples of runs with real data, in numbers."""
 
 import dataclasses
 import os
-import statistics
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from jaxgan.command import keep_compiled, run_command, say
-from jaxgan.environment import pinned
-from jaxgan.errors import RunError, UsageError, explained
+from jaxgan.command import enable_compilation_cache, run_command
+from jaxgan.constraints import Range, check_fields
+from jaxgan.environment import pin_options
+from jaxgan.errors import RunError, UsageError, explain_error
 from jaxgan.files import expand_paths, given_path, read_json, write_json
-from jaxgan.table import table
+from jaxgan.runs import description
+from jaxgan.runs.description import Description
 
 VERSION = 2
-"""Of the protocol; numbers of another one are not shown."""
+"""Of the protocol. Numbers of another version are not shown."""
 PROTOCOL = ("version", "digest", "samples", "split", "keys")
-"""What has to be the same for numbers to go into one table."""
+"""What must be equal for numbers to be comparable."""
 LABELS = "as frequent as in the training split; for CAS in equal shares"
-"""Which classes a conditional generator is asked for."""
+"""The classes that a conditional generator is asked for."""
+LIMIT = 2**31 - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Judge the samples of runs against the test split of their data; writes evaluation.json."""
+    """Compare the samples of runs with the test split of their data; write evaluation.json."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run directories, of the same data"""
-    samples: int = 10_000
-    """how many generated ones are compared with as many real ones; fewer where these are fewer"""
-    keys: int = 3
-    """how often they are drawn, each time from other latents"""
-    seed: int = 0
-    """the first of these keys, which have nothing to do with the seeds of the training"""
+    """run directories, all of the same data"""
+    samples: Annotated[int, Range(2, LIMIT, "at least 2 and below 2**31")] = 10_000
+    """number of generated samples, and of real ones; fewer if there are fewer real ones"""
+    repeats: Annotated[int, Range(1, LIMIT, "at least 1 and below 2**31")] = 3
+    """number of times that samples are drawn, each time from other latents"""
+    seed: Annotated[int, Range(0, LIMIT, "at least 0 and below 2**31")] = 0
+    """seed of the first of these latents; unrelated to the seeds of training"""
     best: bool = False
-    """judge the best generator by FID (of --evaluate-every) in the place of the last one"""
+    """evaluate the generator with the best FID during training (see --evaluate-every of
+    jaxgan.train) instead of the last one"""
     inception: Path | None = None
-    """weights of Inception-v3, .safetensors or .pth, for its features in the place of a
-    classifier's"""
+    """weights of Inception-v3, .safetensors or .pth, to use its features instead of those of a
+    classifier"""
     data_dir: Path | None = None
-    """where TensorFlow Datasets keeps its data (by default where the run found it)"""
+    """directory of TensorFlow Datasets; if not given, the one that the run used"""
     data_file: Path | None = None
-    """where images of your own are (by default where the run found them)"""
+    """your own images; if not given, those that the run used"""
     stored: bool = False
-    """show what was found before, and compute nothing"""
+    """show stored results, without computing anything"""
 
     def __post_init__(self):
         runs = (self.runs,) if isinstance(self.runs, str | os.PathLike) else self.runs
@@ -54,181 +57,191 @@ class Config:
 
 
 def main(config: Config) -> dict[str, dict]:
-    """Judges runs, prints a table, and returns by run what its `evaluation.json` says.
+    """Evaluates runs, prints a table, and returns by run the content of its `evaluation.json`.
 
-    Raises `UsageError` for runs whose numbers do not go into one table, and `RunError` where a run,
-    its data or a classifier cannot be read.
+    Raises `UsageError` for runs whose numbers cannot be compared, and `RunError` if a run, its data
+    or a classifier cannot be read.
     """
-    check(config)
-    abouts = {str(run): described(run) for run in config.runs}
-    for run, about in abouts.items():
-        generators(Path(run), about, config.best)
-    check_same("data", {run: about["dataset"]["fingerprint"] for run, about in abouts.items()})
+    check_config(config)
+    runs = {str(run): read_description(run) for run in config.runs}
+    for run, about in runs.items():
+        find_generators(Path(run), about, config.best)
+    check_comparable("data", {run: about.dataset.fingerprint for run, about in runs.items()})
+    failures = []
     if config.stored:
-        results = {run: stored(Path(run), about, config.best) for run, about in abouts.items()}
-        failures = []
+        results = {run: read_stored(Path(run), about, config.best) for run, about in runs.items()}
     else:
-        with pinned():
-            results, failures = all_judged(config, abouts)
+        with pin_options():
+            results, failures = evaluate_runs(config, runs)
     for what in PROTOCOL:
-        check_same(what, {run: result["protocol"][what] for run, result in results.items()})
+        check_comparable(what, {run: each["protocol"][what] for run, each in results.items()})
     if results:
-        print(table(results), flush=True)
+        from jaxgan.evaluation.table import format_table
+
+        print(format_table(results), flush=True)
     for run, error in failures:
-        reason, status = explained(error)
+        reason, status = explain_error(error)
         raise (UsageError if status == 2 else RunError)(f"{run}: {reason}") from error
     return results
 
 
-def all_judged(config: Config, abouts: dict[str, dict]) -> tuple[dict, list]:
-    """Judges runs, writes and returns what was found, by run, and for which runs which error."""
-    keep_compiled()
-    from jaxgan.protocol import real_data
+def check_config(config: Config) -> None:
+    """Raises `UsageError` for settings outside of their limits."""
+    check_fields(config)
+    if not config.runs:
+        raise UsageError("name the run directories to evaluate")
+    if len({run.resolve() for run in config.runs}) < len(config.runs):
+        raise UsageError("a run is named twice")
 
-    about = located(config, *next(iter(abouts.items())))
-    conditional = any(about["config"].get("conditional") for about in abouts.values())
-    real = real_data(about, config.samples, config.inception, conditional)
+
+def read_description(run: Path) -> Description:
+    """Returns the description of a run.
+
+    Raises `UsageError` for another folder and `RunError` for a damaged `config.json`.
+    """
+    try:
+        found = description.read(run / "config.json") if run.is_dir() else None
+    except UsageError:
+        found = None
+    if found is None:
+        raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
+    return found
+
+
+def check_comparable(what: str, values: dict[str, Any]) -> None:
+    """Raises `UsageError` if runs differ in something that makes their numbers comparable."""
+    first, value = next(iter(values.items()), (None, None))
+    for run, other in values.items():
+        if other != value:
+            raise UsageError(
+                f"these runs cannot be compared: they differ in their {what} "
+                f"({str(value)[:12]} of {first} and {str(other)[:12]} of {run})"
+            )
+
+
+def evaluate_runs(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:
+    """Evaluates runs and writes the results; returns them by run, and the runs that failed."""
+    enable_compilation_cache()
+    from jaxgan.evaluation.reference import load_reference
+
+    first = locate_data(config, *next(iter(runs.items())))
+    conditional = any(run.config.conditional for run in runs.values())
+    reference = load_reference(first, config.samples, config.inception, conditional)
     results, failures = {}, []
-    for run, about in abouts.items():
+    for run, about in runs.items():
         try:
-            results[run] = judged(config, Path(run), about, real)
+            results[run] = evaluate_run(config, Path(run), about, reference)
             write_json(Path(run) / result_name(config.best), results[run])
         except (UsageError, RunError, OSError) as error:
             failures.append((run, error))
     return results, failures
 
 
-def located(config: Config, run: str, about: dict) -> dict:
-    """Returns what `config.json` says of a run, with its data where they are.
+def locate_data(config: Config, run: str, about: Description) -> Description:
+    """Returns the description of a run with the present location of its data.
 
-    Raises `UsageError` where images of the user's own are not found.
+    Raises `UsageError` if the user's own images are not found.
     """
-    settings = dict(about["config"])
-    file, folder = settings.get("data_file"), settings.get("data_dir")
-    if config.data_file is not None and not file:
+    file, folder = about.config.data_file, about.config.data_dir
+    if config.data_file is not None and file is None:
         raise UsageError(
-            f"--data-file is for runs on images of their own: {run} was trained on "
-            f"{about['dataset']['name']}"
+            f"--data-file is for runs on your own images: {run} was trained on {about.dataset.name}"
         )
-    if file:
-        place = config.data_file or place_of(file, Path(run))
-        if place is None:
-            raise UsageError(f"{file}, which {run} was trained on, is gone: name its --data-file")
-        settings["data_file"] = str(place)
-    settings["data_dir"] = config.data_dir or (folder and place_of(folder, Path(run))) or folder
-    return about | {"config": settings}
+    if file is not None:
+        found = config.data_file or find_path(file, Path(run))
+        if found is None:
+            raise UsageError(f"{file}, which {run} was trained on, is gone: give its --data-file")
+        file = found
+    folder = config.data_dir or (folder and find_path(folder, Path(run))) or folder
+    settings = dataclasses.replace(about.config, data_file=file, data_dir=folder)
+    return about._replace(config=settings)
 
 
-def place_of(path: str, run: Path) -> Path | None:
-    """Returns where a path that a run recorded leads, None where to nothing.
+def find_path(path: Path, run: Path) -> Path | None:
+    """Returns the present location of a path that a run recorded, None if there is none.
 
-    A relative one is looked for in the working directory, in the run directory, and in those that
-    hold it.
+    A relative path is looked for in the working directory, the run directory and its parents.
     """
     bases = Path.cwd(), run.absolute(), *run.absolute().parents
     return next((base / path for base in bases if (base / path).exists()), None)
 
 
-def check(config: Config) -> None:
-    """Raises `UsageError` for settings that no evaluation can have."""
-    if not config.runs:
-        raise UsageError("name the run directories to judge")
-    if len({run.resolve() for run in config.runs}) < len(config.runs):
-        raise UsageError("a run is named twice")
-    for name, least in (("samples", 2), ("keys", 1), ("seed", 0)):
-        value = getattr(config, name)
-        if not least <= value < 2**31:
-            raise UsageError(f"--{name} {value} must be at least {least} and below 2**31")
+def evaluate_run(config: Config, run: Path, about: Description, reference) -> dict:
+    """Evaluates a run and returns the content of its `evaluation.json`.
 
-
-def described(run: Path) -> dict:
-    """Returns what `config.json` says of a run; raises `UsageError` where it is none."""
-    about = read_json(run / "config.json") if run.is_dir() else {}
-    if not {"config", "dataset"} <= about.keys():
-        raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
-    try:
-        known = {"fingerprint", "name"} <= about["dataset"].keys()
-        whole = known and about["config"]["seed"] + about["config"].get("seeds", 1) > 0
-    except (AttributeError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise RunError(f"{run / 'config.json'} is damaged: restore it")
-    return about
-
-
-def check_same(what: str, values: dict[str, Any]) -> None:
-    """Raises `UsageError` where runs differ in what makes numbers comparable."""
-    first, value = next(iter(values.items()), (None, None))
-    for run, other in values.items():
-        if other != value:
-            raise UsageError(
-                f"these runs do not go into one table: they differ in their {what} "
-                f"({str(value)[:12]} of {first} and {str(other)[:12]} of {run})"
-            )
-
-
-def judged(config: Config, run: Path, about: dict, real) -> dict:
-    """Judges a run and returns what its `evaluation.json` is to say.
-
-    real: what `jaxgan.protocol.real_data` returned.
+    reference: what `jaxgan.evaluation.reference.load_reference` returned.
     """
-    import jax
-
-    from jaxgan.checkpoint import load_generator
-    from jaxgan.protocol import count_to_draw, scores_of
+    from jaxgan.parallel.distributed import print_lines
+    from jaxgan.runs.summary import mean_and_std
 
     seeds = {}
-    for name, directory in generators(run, about, config.best).items():
-        say(f"judging {directory}")
-        step, load = step_of(directory), load_generator(directory)
-        if step_of(directory) != step:
-            raise RunError(f"{directory} was being written: evaluate again")
-        draw = jax.jit(load, static_argnums=1)
-        found = [
-            scores_of(draw, about, real, key, training=key == config.seed)
-            for key in range(config.seed, config.seed + config.keys)
-        ]
-        by_key, histograms = map(list, zip(*found, strict=True))
-        seeds[name] = {
-            "step": step,
-            **summed_up(by_key),
-            "by_key": by_key,
-            "class_histogram_by_key": histograms,
-        }
-    over = "seeds" if len(seeds) > 1 else "keys"
-    rows = [seed["mean"] for seed in seeds.values()] if len(seeds) > 1 else by_key
+    for name, directory in find_generators(run, about, config.best).items():
+        print_lines(f"evaluating {directory}")
+        seeds[name] = evaluate_generator(config, directory, about, reference)
+    several = len(seeds) > 1
+    rows = [seed["mean"] for seed in seeds.values()] if several else seeds[name]["by_key"]
+    protocol = reference.protocol
     return {
         "protocol": {
             "version": VERSION,
-            **real.judge.about,
-            "samples": real.count,
-            "samples_of_modes": count_to_draw(real.train, real.count),
+            **protocol.about,
+            "samples": reference.count,
+            "samples_of_modes": protocol.num_samples(reference.count),
             "split": "test",
-            "labels": LABELS if about["config"].get("conditional") else None,
-            "data": about["dataset"]["fingerprint"],
-            "keys": list(range(config.seed, config.seed + config.keys)),
+            "labels": LABELS if about.config.conditional else None,
+            "data": about.dataset.fingerprint,
+            "keys": list(seeds_of_latents(config)),
             "generator": "best" if config.best else "last",
         },
-        "real": real.floor,
+        "real": reference.scores,
         "seeds": seeds,
-        **summed_up(rows),
-        "deviation_over": over,
-        "remarks": real.remarks,
+        **mean_and_std(rows),
+        "deviation_over": "seeds" if several else "repeats",
+        "remarks": reference.remarks,
     }
 
 
+def evaluate_generator(config: Config, directory: Path, about: Description, reference) -> dict:
+    """Returns the metrics of a generator: their mean and deviation, and those of each repeat."""
+    import jax
+
+    from jaxgan.evaluation.scores import score_generator
+    from jaxgan.runs.generators import load_generator
+    from jaxgan.runs.summary import mean_and_std
+
+    step, sample = step_of(directory), load_generator(directory)
+    if step_of(directory) != step:
+        raise RunError(f"{directory} was being written: evaluate again")
+    draw = jax.jit(sample, static_argnums=1)
+    found = [
+        score_generator(draw, about, reference, seed, train_classifier=seed == config.seed)
+        for seed in seeds_of_latents(config)
+    ]
+    scores, class_counts = map(list, zip(*found, strict=True))
+    return {
+        "step": step,
+        **mean_and_std(scores),
+        "by_key": scores,
+        "class_histogram_by_key": class_counts,
+    }
+
+
+def seeds_of_latents(config: Config) -> range:
+    """Returns the seeds that samples are drawn with."""
+    return range(config.seed, config.seed + config.repeats)
+
+
 def step_of(directory: Path) -> int | None:
-    """Returns after which step a generator was saved."""
+    """Returns the step after which a generator was saved."""
     return read_json(directory / "generator.json").get("step")
 
 
-def generators(run: Path, about: dict, best: bool) -> dict[str, Path]:
-    """Returns the folders of a run's generators by their seed; raises `RunError` without them."""
+def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
+    """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
     directory = run / ("generator-best" if best else "generator")
-    first, count = about["config"]["seed"], about["config"].get("seeds", 1)
-    folders = {str(first): directory}
-    if count > 1:
-        folders = {str(seed): directory / str(seed) for seed in range(first, first + count)}
+    folders = {str(about.config.seed): directory}
+    if about.seeds is not None:
+        folders = {str(seed): directory / str(seed) for seed in about.seeds}
     for folder in folders.values():
         if not (folder / "generator.json").exists():
             hint = "train images with --evaluate-every" if best else "train it up to a checkpoint"
@@ -236,37 +249,30 @@ def generators(run: Path, about: dict, best: bool) -> dict[str, Path]:
     return folders
 
 
-def summed_up(rows: list[dict]) -> dict:
-    """Returns the mean of every score and its standard deviation (n - 1), where there are two."""
-    columns = {name: [row[name] for row in rows if name in row] for row in rows for name in row}
-    return {
-        "mean": {name: statistics.fmean(values) for name, values in columns.items()},
-        "std": {name: statistics.stdev(v) for name, v in columns.items() if len(v) > 1},
-    }
-
-
 def result_name(best: bool) -> str:
-    """Returns the name of the file that holds what was found."""
+    """Returns the name of the file of results."""
     return "evaluation-best.json" if best else "evaluation.json"
 
 
-def stored(run: Path, about: dict, best: bool) -> dict:
-    """Returns what was found of a run before. Raises `RunError` where that is nothing, or old."""
+def read_stored(run: Path, about: Description, best: bool) -> dict:
+    """Returns the stored results of a run. Raises `RunError` if there are none, or old ones."""
+    from jaxgan.evaluation.table import format_table
+
     path = run / result_name(best)
     result = read_json(path)
+    folders = find_generators(run, about, best)
     try:
-        steps = {name: result["seeds"][name]["step"] for name in generators(run, about, best)}
-        table({str(run): result})
-        whole = {*PROTOCOL} <= result["protocol"].keys() and result["protocol"][
-            "version"
-        ] == VERSION
+        steps = {name: result["seeds"][name]["step"] for name in folders}
+        format_table({str(run): result})
+        complete = {*PROTOCOL} <= result["protocol"].keys()
+        complete = complete and result["protocol"]["version"] == VERSION
     except (AttributeError, KeyError, TypeError, ValueError):
-        whole = False
-    if not whole:
+        complete = False
+    if not complete:
         raise RunError(
             f"{path} is missing, damaged, or of another version: evaluate without --stored"
         )
-    for name, directory in generators(run, about, best).items():
+    for name, directory in folders.items():
         if steps[name] != (step := step_of(directory)):
             raise RunError(f"{path} is not of step {step}: evaluate without --stored")
     return result

@@ -11,13 +11,14 @@ import optax
 from jax import lax
 
 from jaxgan.augment import Augmentation
-from jaxgan.batch_norm import counting, running_statistics
-from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
+from jaxgan.batch_norm import find_running_statistics, override_batch_norm
+from jaxgan.devices import AXIS, device_count, draw_rows, mean_over_devices
 from jaxgan.errors import UsageError
 from jaxgan.keys import stream
 from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
-from jaxgan.sampling import apply, generated, with_own_statistics
+from jaxgan.packing import pack_images, pack_labels
+from jaxgan.sampling import Sampler, apply
 from jaxgan.schedules import Schedule, at
 
 
@@ -127,19 +128,19 @@ def gan(
     discriminator with batch norm.
     """
     parts = Parts(
-        generator,
-        discriminator,
-        loss or non_saturating(),
-        g_tx or adam(),
-        d_tx or adam(),
-        latent_size,
-        d_steps,
-        ema_decay if callable(ema_decay) or ema_decay > 0 else None,
-        num_classes,
-        pack,
-        augment,
-        dtype,
-        class_frequencies,
+        generator=generator,
+        discriminator=discriminator,
+        loss=loss or non_saturating(),
+        g_tx=g_tx or adam(),
+        d_tx=d_tx or adam(),
+        latent_size=latent_size,
+        d_steps=d_steps,
+        ema_decay=ema_decay if callable(ema_decay) or ema_decay > 0 else None,
+        num_classes=num_classes,
+        pack=pack,
+        augment=augment,
+        dtype=dtype,
+        class_frequencies=class_frequencies,
     )
     return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
 
@@ -161,16 +162,21 @@ class Parts(NamedTuple):
     dtype: Any
     class_frequencies: Sequence[float] | None
 
+    @property
+    def sampler(self) -> Sampler:
+        """How samples are drawn from the generator."""
+        return Sampler(self.generator, self.latent_size, self.num_classes)
+
 
 def _init(parts: Parts, key: jax.Array) -> GANState:
     g_key, d_key = jax.random.split(stream(key, "init"))
     labels = None if parts.num_classes is None else jnp.zeros(parts.pack, int)
     latents = jnp.zeros((parts.pack, parts.latent_size))
     images, g_variables = parts.generator.init_with_output(g_key, *_arguments(latents, labels))
-    shown = _arguments(packed(images, parts.pack), packed_labels(labels, parts.pack))
+    shown = _arguments(pack_images(images, parts.pack), pack_labels(labels, parts.pack))
     g = _player(g_variables, parts.g_tx)
     d = _player(parts.discriminator.init(d_key, *shown), parts.d_tx)
-    if parts.loss.penalises_gradients and any(running_statistics(d.stats)):
+    if parts.loss.penalizes_gradients and any(find_running_statistics(d.stats)):
         raise UsageError(
             "the loss penalises gradients at single images, and in a discriminator with batch norm "
             "these depend on the other images: take one without batch norm"
@@ -185,19 +191,20 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
 
 def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GANState, Metrics]:
     """Updates the discriminator `d_steps` times, then the generator, then its average."""
-    updates = _each_update(parts, batch)
+    updates = _split_batch(parts, batch)
     keys = jax.random.split(jax.random.fold_in(stream(key, "step"), state.step), parts.d_steps)
     g, d = state.generator, state.discriminator
 
     def generate(params, key, labels):
-        latents = _latents(parts, key, updates)
+        shape = (updates[0].shape[1], parts.latent_size)
+        latents = draw_rows(jax.random.normal, key, shape)
         return _train_mode(parts, parts.generator, params, g.stats, latents, labels)
 
     def extra_update(d, inputs):
         key, (real, labels) = inputs
         latents_key, d_key, _ = jax.random.split(key, 3)
         fake, _ = generate(g.params, latents_key, labels)
-        return _update_discriminator(parts, d_key, state.step, d, real, fake, labels)[0], None
+        return _update_discriminator(parts, d_key, state.step, d, (real, fake), labels)[0], None
 
     if parts.d_steps > 1:
         d, _ = lax.scan(extra_update, d, jax.tree.map(lambda rows: rows[:-1], (keys, updates)))
@@ -208,11 +215,11 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
         lambda params: generate(params, latents_key, labels), g.params, has_aux=True
     )
     d, d_loss, outputs, d_grads = _update_discriminator(
-        parts, d_key, state.step, d, real, fake, labels
+        parts, d_key, state.step, d, (real, fake), labels
     )
 
     def g_objective(fake):
-        critic = lambda key, images: _judged(parts, d, d.params, key, images, labels)[0]
+        critic = lambda key, images: _discriminate(parts, d, d.params, key, images, labels)[0]
         return parts.loss.generator(critic, real, fake, g_key, state.step)
 
     g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
@@ -229,98 +236,55 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     return GANState(g, d, ema, state.step + 1), metrics
 
 
-def _update_discriminator(parts: Parts, key, step, d: Player, real, fake, labels):
-    """Returns the discriminator after one update, its loss, the outputs and the gradients."""
+def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
+    """Returns the discriminator after one update, its loss, its outputs and the gradients.
+
+    images: real and generated images.
+    """
 
     def objective(params):
-        critic = lambda key, images: _judged(parts, d, params, key, images, labels)[0]
-        return parts.loss.discriminator(critic, real, fake, key, step)
+        critic = lambda key, images: _discriminate(parts, d, params, key, images, labels)[0]
+        return parts.loss.discriminator(critic, *images, key, step)
 
     (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
     grads = mean_over_devices(grads)
     stats = d.stats
     # Of batch norms nothing reads the statistics: the discriminator is never but in training mode.
-    if not all(running_statistics(stats)):
+    if not all(find_running_statistics(stats)):
         keys = jax.random.split(key)
         passes = (
-            _judged(parts, d, d.params, *own, labels)[1]
-            for own in zip(keys, (real, fake), strict=True)
+            _discriminate(parts, d, d.params, *own, labels)[1]
+            for own in zip(keys, images, strict=True)
         )
         stats = jax.tree.map(_mean, *passes)
     return _updated(parts.d_tx, d, grads, stats), loss, outputs, grads
 
 
-def _judged(parts: Parts, d: Player, params, key, images, labels):
+def _discriminate(parts: Parts, d: Player, params, key, images, labels):
     """Returns outputs and statistics of what the discriminator is shown of images."""
     if parts.augment is not None:
         images = parts.augment(key, images)
-    images, labels = packed(images, parts.pack), packed_labels(labels, parts.pack)
+    images, labels = pack_images(images, parts.pack), pack_labels(labels, parts.pack)
     return _train_mode(parts, parts.discriminator, params, d.stats, images, labels)
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:
     params = state.generator.params if state.ema is None else state.ema
-    return with_own_statistics(
-        parts.generator,
-        params,
-        state.generator.stats,
-        parts.latent_size,
-        key,
-        parts.num_classes,
-        parts.class_frequencies,
-    )
+    frequencies = parts.class_frequencies
+    return parts.sampler.with_batch_statistics(params, state.generator.stats, key, frequencies)
 
 
 def _sample(parts: Parts, key: jax.Array, state: GANState, num_samples: int, labels=None):
-    variables = _averaged(parts, key, state)
-    return generated(
-        parts.generator, variables, parts.latent_size, key, num_samples, labels, parts.num_classes
-    )
+    return parts.sampler.sample(_averaged(parts, key, state), key, num_samples, labels)
 
 
-def packed(images: jax.Array, pack: int) -> jax.Array:
-    """Returns images `[n / pack, ..., pack * c]` of images `[n, ..., c]`.
-
-    Those `n / pack` apart go together: so each device has whole packs of its rows of a batch.
-    """
-    if pack == 1:
-        return images
-    return jnp.concatenate(list(images.reshape(pack, -1, *images.shape[1:])), axis=-1)
-
-
-def packed_labels(labels: jax.Array | None, pack: int) -> jax.Array | None:
-    """Returns labels `[n / pack, pack]` of labels `[n]`, as they are where there is no packing."""
-    return labels if labels is None or pack == 1 else labels.reshape(pack, -1).T
-
-
-def leaves(state: Any) -> dict[str, jax.Array]:
-    """Returns the arrays of a state by their path in it."""
-    flat, _ = jax.tree.flatten_with_path(state)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
-
-
-def non_finite(state: Any) -> dict[str, jax.Array]:
-    """Returns, for every floating-point leaf of a state, whether it holds a NaN or an infinity."""
-    return {
-        path: ~jnp.isfinite(leaf).all()
-        for path, leaf in leaves(state).items()
-        if jnp.issubdtype(leaf.dtype, jnp.floating)
-    }
-
-
-def _each_update(parts: Parts, batch: Any) -> tuple[jax.Array, jax.Array | None]:
+def _split_batch(parts: Parts, batch: Any) -> tuple[jax.Array, jax.Array | None]:
     """Returns images and, of a conditional GAN, labels, `[d_steps, n, ...]`."""
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
     return jax.tree.map(
         lambda rows: rows.reshape(parts.d_steps, -1, *rows.shape[1:]),
         (images, None if parts.num_classes is None else labels),
     )
-
-
-def _latents(parts: Parts, key: jax.Array, updates) -> jax.Array:
-    """Returns this device's latents of one update, drawn for the whole batch."""
-    n = device_count() * updates[0].shape[1]
-    return own_rows(jax.random.normal(key, (n, parts.latent_size)))
 
 
 def _arguments(inputs: jax.Array, labels: jax.Array | None) -> tuple:
@@ -336,7 +300,7 @@ def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels)
     """Returns the outputs in training mode and the new statistics, those of the whole batch."""
     variables = {"params": params, **stats}
     axis = AXIS if device_count() > 1 else None
-    with nn.intercept_methods(counting(axis_name=axis)):
+    with nn.intercept_methods(override_batch_norm(axis_name=axis)):
         settings = {"train": True, "mutable": list(stats)}
         return apply(network, variables, inputs, labels, parts.dtype, **settings)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from optax.losses import sigmoid_binary_cross_entropy as binary_cross_entropy
 
-from jaxgan.devices import device_count, mean_over_devices, own_rows
+from jaxgan.devices import draw_rows, mean_over_devices
 from jaxgan.schedules import Schedule, at
 
 Critic = Callable[[jax.Array, jax.Array], jax.Array]
@@ -56,25 +56,24 @@ class Loss(NamedTuple):
         of packs of `m` images `[n / m]`. It augments the images first, by draws from the key, so
         that gradients with respect to images are those before augmentation.
     real, fake: images `[n, ...]`.
-    key: for losses that draw numbers of their own: for the whole batch, `device_count() * n` rows,
-        of which `own_rows` takes this device's.
+    key: for losses that draw random numbers, with `jaxgan.devices.draw_rows`.
     step: for weights that follow a schedule.
     A loss must be a mean over the batch, for the means of several devices to make up its own.
 
     discriminator: returns the loss, a scalar, and the outputs `(real, fake)` it came from.
     generator: returns the loss, a scalar.
     outputs: what those outputs mean.
-    penalises_gradients: whether it takes gradients at single images. They would be those of the
+    penalizes_gradients: whether it takes gradients at single images. They would be those of the
         whole batch in a discriminator with batch norm, which `gan` then refuses.
     """
 
     discriminator: Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]
     generator: Callable[..., jax.Array]
     outputs: Outputs = MEANS
-    penalises_gradients: bool = False
+    penalizes_gradients: bool = False
 
 
-def of_logits(
+def from_logits(
     discriminator: Callable[[jax.Array, jax.Array], jax.Array],
     generator: Callable[[jax.Array], jax.Array],
     outputs: Outputs = MEANS,
@@ -87,7 +86,7 @@ def of_logits(
 
     def discriminator_loss(critic: Critic, real, fake, key, step):
         del step
-        logits = _judged(critic, real, fake, key)
+        logits = _critic_outputs(critic, real, fake, key)
         return discriminator(*logits), logits
 
     def generator_loss(critic: Critic, real, fake, key, step):
@@ -97,7 +96,7 @@ def of_logits(
     return Loss(discriminator_loss, generator_loss, outputs)
 
 
-def _judged(critic: Critic, real, fake, key) -> tuple[jax.Array, jax.Array]:
+def _critic_outputs(critic: Critic, real, fake, key) -> tuple[jax.Array, jax.Array]:
     """Returns the outputs for real and for generated images, each augmented by its own draws."""
     real_key, fake_key = jax.random.split(key)
     return critic(real_key, real), critic(fake_key, fake)
@@ -115,7 +114,7 @@ def non_saturating() -> Loss:
     The logarithms are computed from the logits, without overflow.
     """
     generator = lambda fake: binary_cross_entropy(fake, 1.0).mean()
-    return of_logits(_cross_entropy, generator, PROBABILITIES)
+    return from_logits(_cross_entropy, generator, PROBABILITIES)
 
 
 def minimax() -> Loss:
@@ -124,12 +123,12 @@ def minimax() -> Loss:
     Its gradient vanishes where the discriminator is sure, which `non_saturating` avoids.
     """
     generator = lambda fake: -binary_cross_entropy(fake, 0.0).mean()
-    return of_logits(_cross_entropy, generator, PROBABILITIES)
+    return from_logits(_cross_entropy, generator, PROBABILITIES)
 
 
 def least_squares() -> Loss:
     """Returns halved squared distances from 1 for real and 0 for fake (Mao et al. 2017, eq. 9)."""
-    return of_logits(
+    return from_logits(
         lambda real, fake: (jnp.square(real - 1).mean() + jnp.square(fake).mean()) / 2,
         lambda fake: jnp.square(fake - 1).mean() / 2,
     )
@@ -137,7 +136,7 @@ def least_squares() -> Loss:
 
 def hinge() -> Loss:
     """Returns the hinge loss; the generator's is -D(fake) (Lim and Ye 2017; Miyato et al. 2018)."""
-    return of_logits(
+    return from_logits(
         lambda real, fake: jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean(),
         lambda fake: -fake.mean(),
     )
@@ -149,7 +148,7 @@ def wasserstein() -> Loss:
     It wants a Lipschitz critic: `gradient_penalty`, spectral norms, or the paper's own
     `jaxgan.optimizers.clip_weights`.
     """
-    return of_logits(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean())
+    return from_logits(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean())
 
 
 def relativistic() -> Loss:
@@ -162,12 +161,12 @@ def relativistic() -> Loss:
 
     def discriminator(critic: Critic, real, fake, key, step):
         del step
-        logits = real_logits, fake_logits = _judged(critic, real, fake, key)
+        logits = real_logits, fake_logits = _critic_outputs(critic, real, fake, key)
         return jax.nn.softplus(fake_logits - real_logits).mean(), logits
 
     def generator(critic: Critic, real, fake, key, step):
         del step
-        real_logits, fake_logits = _judged(critic, real, fake, key)
+        real_logits, fake_logits = _critic_outputs(critic, real, fake, key)
         return jax.nn.softplus(real_logits - fake_logits).mean()
 
     return Loss(discriminator, generator, PAIRS)
@@ -180,27 +179,20 @@ LOSSES = {
 
 
 def r1(loss: Loss, gamma: float | Schedule) -> Loss:
-    """Returns the loss with gamma / 2 times the squared gradients at real images (Mescheder 2018).
+    """Returns the loss plus gamma / 2 times the squared gradient norm at real images.
 
-    "Which training methods for GANs do actually converge?", eq. 9. gamma: a number or a schedule.
+    Mescheder et al. 2018, "Which training methods for GANs do actually converge?", eq. 9.
+    gamma: a number or a schedule of the step.
     """
-
-    def discriminator(critic: Critic, real, fake, key, step):
-        return _penalised_at(loss, gamma, critic, real, real, fake, key, step)
-
-    return loss._replace(discriminator=discriminator, penalises_gradients=True)
+    return _penalize_gradients_at(loss, gamma, lambda real, fake: real)
 
 
 def r2(loss: Loss, gamma: float | Schedule) -> Loss:
-    """Returns the loss with gamma / 2 times the squared gradients at generated images.
+    """Returns the loss plus gamma / 2 times the squared gradient norm at generated images.
 
-    Mescheder et al. 2018, eq. 10. gamma: a number or a schedule.
+    Mescheder et al. 2018, eq. 10. gamma: a number or a schedule of the step.
     """
-
-    def discriminator(critic: Critic, real, fake, key, step):
-        return _penalised_at(loss, gamma, critic, fake, real, fake, key, step)
-
-    return loss._replace(discriminator=discriminator, penalises_gradients=True)
+    return _penalize_gradients_at(loss, gamma, lambda real, fake: fake)
 
 
 def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
@@ -211,9 +203,9 @@ def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     """
 
     def between(real, fake, inputs, key):
-        return real + _places(key, real, inputs) * (fake - real)
+        return real + _interpolation_weights(key, real, inputs) * (fake - real)
 
-    return _one_lipschitz(loss, weight, between)
+    return _penalize_norms(loss, weight, between)
 
 
 def dragan(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
@@ -228,16 +220,18 @@ def dragan(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
         noise_key, place_key = jax.random.split(key)
         mean = mean_over_devices(real.mean())
         deviation = jnp.sqrt(mean_over_devices(jnp.square(real - mean).mean()))
-        noise = 0.5 * deviation * _uniform(noise_key, real.shape, real.dtype)
-        return real + _places(place_key, real, inputs) * noise
+        noise = (
+            0.5 * deviation * draw_rows(jax.random.uniform, noise_key, real.shape, dtype=real.dtype)
+        )
+        return real + _interpolation_weights(place_key, real, inputs) * noise
 
-    return _one_lipschitz(loss, weight, around)
+    return _penalize_norms(loss, weight, around)
 
 
 PENALTIES = {penalty.__name__: penalty for penalty in (r1, r2, gradient_penalty, dragan)}
 
 
-def with_gradients(
+def value_and_input_gradients(
     critic: Critic, key: jax.Array, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the outputs for images and the gradients, `[n, ...]`, of their sum by the images."""
@@ -245,16 +239,21 @@ def with_gradients(
     return outputs, pullback(jnp.ones_like(outputs))[0]
 
 
-def _penalised_at(loss: Loss, gamma: float | Schedule, critic, images, real, fake, key, step):
-    """Returns what `loss.discriminator` does, with a penalty on gradients at `images`."""
-    own_key, key = jax.random.split(key)
-    outputs, grads = with_gradients(critic, own_key, images)
-    critic = _knowing(critic, images, outputs)
-    value, scores = loss.discriminator(critic, real, fake, key, step)
-    return value + at(gamma, step) / 2 * _squared_norms(grads, outputs).mean(), scores
+def _penalize_gradients_at(loss: Loss, gamma: float | Schedule, choose_images: Callable) -> Loss:
+    """Returns the loss with a penalty on gradients at the images that `(real, fake)` chooses."""
+
+    def discriminator(critic: Critic, real, fake, key, step):
+        own_key, key = jax.random.split(key)
+        images = choose_images(real, fake)
+        outputs, grads = value_and_input_gradients(critic, own_key, images)
+        critic = _with_known_outputs(critic, images, outputs)
+        value, scores = loss.discriminator(critic, real, fake, key, step)
+        return value + at(gamma, step) / 2 * _squared_norms(grads, outputs).mean(), scores
+
+    return loss._replace(discriminator=discriminator, penalizes_gradients=True)
 
 
-def _one_lipschitz(loss: Loss, weight: float | Schedule, points: Callable) -> Loss:
+def _penalize_norms(loss: Loss, weight: float | Schedule, points: Callable) -> Loss:
     """Returns the loss with a penalty on norms other than one.
 
     points: `(real, fake, inputs, key)` to where gradients are taken, of `inputs` inputs.
@@ -264,14 +263,14 @@ def _one_lipschitz(loss: Loss, weight: float | Schedule, points: Callable) -> Lo
         points_key, own_key, key = jax.random.split(key, 3)
         value, scores = loss.discriminator(critic, real, fake, key, step)
         places = points(real, fake, len(scores[0]), points_key)
-        outputs, grads = with_gradients(critic, own_key, places)
+        outputs, grads = value_and_input_gradients(critic, own_key, places)
         norms = _norms(_squared_norms(grads, outputs))
         return value + at(weight, step) * jnp.square(norms - 1).mean(), scores
 
-    return loss._replace(discriminator=discriminator, penalises_gradients=True)
+    return loss._replace(discriminator=discriminator, penalizes_gradients=True)
 
 
-def _knowing(critic: Critic, images: jax.Array, outputs: jax.Array) -> Critic:
+def _with_known_outputs(critic: Critic, images: jax.Array, outputs: jax.Array) -> Critic:
     """Returns the critic that need not look at `images`, this very array, to know its outputs.
 
     So a loss and its penalties share one pass, forwards and backwards, and one augmentation.
@@ -291,15 +290,11 @@ def _norms(squared: jax.Array) -> jax.Array:
     return jnp.where(squared > 0, jnp.sqrt(safe), 0.0)
 
 
-def _places(key: jax.Array, images: jax.Array, inputs: int) -> jax.Array:
+def _interpolation_weights(key: jax.Array, images: jax.Array, inputs: int) -> jax.Array:
     """Returns a number in [0, 1) for each input of the critic, `[n, 1, ...]`.
 
     inputs: how many inputs the images `[n, ...]` make up: all images of a pack share the number.
     """
-    shares = _uniform(key, (inputs, *[1] * (images.ndim - 1)), images.dtype)
+    shape = (inputs, *[1] * (images.ndim - 1))
+    shares = draw_rows(jax.random.uniform, key, shape, dtype=images.dtype)
     return jnp.concatenate([shares] * (len(images) // inputs))
-
-
-def _uniform(key: jax.Array, shape: tuple[int, ...], dtype) -> jax.Array:
-    """Returns numbers in [0, 1) of a shape, this device's rows of those for the whole batch."""
-    return own_rows(jax.random.uniform(key, (device_count() * shape[0], *shape[1:]), dtype))

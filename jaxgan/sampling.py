@@ -1,7 +1,7 @@
-"""Drawing from a generator, and making one ready for it."""
+"""Drawing samples from a generator, and the batch statistics that it needs for that."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -9,22 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgan.batch_norm import counting
+from jaxgan.batch_norm import override_batch_norm
 from jaxgan.errors import UsageError
 from jaxgan.keys import stream
 
 STATISTICS_BATCHES = 16
 STATISTICS_BATCH_SIZE = 64
-"""Of generated images, over which the statistics of a generator's batch norms are taken."""
+"""Numbers of batches, and of generated images in each, that batch statistics are estimated from."""
 
 
 def apply(
     network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None, **settings
 ):
-    """Returns what `network.apply` returns, the outputs in float32.
+    """Returns what `network.apply` returns, with the outputs in float32.
 
-    labels: handed on unless they are None. dtype: of the inputs, and so of what the networks of
-    this package compute in; parameters and statistics stay float32.
+    labels: passed on unless they are None. dtype: the type to convert the inputs to, and so the
+    type that the networks of this package compute in. Parameters and statistics stay float32.
     """
     arguments = (inputs,) if labels is None else (inputs, labels)
     if dtype is None:
@@ -35,86 +35,85 @@ def apply(
     return (outputs, *mutated) if mutated else outputs
 
 
-def generated(
-    generator: nn.Module,
-    variables: dict,
-    latent_size: int,
-    key: jax.Array,
-    num_samples: int,
-    labels: jax.Array | None = None,
-    num_classes: int | None = None,
-) -> jax.Array:
-    """Returns images `[num_samples, ...]`; the same key gives the same latents.
+class Sampler(NamedTuple):
+    """A generator without its parameters.
 
-    labels: `[num_samples]` or one for all, of a conditional generator; one class after the other
-    unless given. Raises `UsageError` for labels that it does not know.
+    module: from latents `[n, latent_size]`, and labels `[n]` if the GAN is conditional, to images.
+    num_classes: the number of classes of a conditional GAN, else None.
     """
-    latents = jax.random.normal(stream(key, "sample"), (num_samples, latent_size))
-    if num_classes is None and labels is not None:
-        raise UsageError("this generator is not conditional: it takes no labels")
-    if num_classes is not None:
-        labels = classes(num_samples, num_classes) if labels is None else labels
-        if not isinstance(labels, jax.core.Tracer):
-            _check_labels(np.asarray(labels), num_samples, num_classes)
-        labels = jnp.broadcast_to(jnp.asarray(labels), (num_samples,))
-    return apply(generator, variables, latents, labels)
+
+    module: nn.Module
+    latent_size: int
+    num_classes: int | None = None
+
+    def sample(
+        self, variables: dict, key: jax.Array, num_samples: int, labels: jax.Array | None = None
+    ) -> jax.Array:
+        """Returns images `[num_samples, ...]`; the same key gives the same latents.
+
+        variables: the generator's Flax variables. labels: for a conditional generator,
+        `[num_samples]` or one for all; by default the classes in turn.
+        Raises `UsageError` for labels outside the classes.
+        """
+        latents = jax.random.normal(stream(key, "sample"), (num_samples, self.latent_size))
+        if self.num_classes is None and labels is not None:
+            raise UsageError("this generator is not conditional: it takes no labels")
+        if self.num_classes is not None:
+            labels = cycle_classes(num_samples, self.num_classes) if labels is None else labels
+            if not isinstance(labels, jax.core.Tracer):
+                _check_labels(np.asarray(labels), num_samples, self.num_classes)
+            labels = jnp.broadcast_to(jnp.asarray(labels), (num_samples,))
+        return apply(self.module, variables, latents, labels)
+
+    def with_batch_statistics(
+        self,
+        params: Any,
+        stats: Any,
+        key: jax.Array,
+        class_frequencies: Sequence[float] | None = None,
+    ) -> dict:
+        """Returns the generator's variables with batch statistics estimated for `params`.
+
+        The statistics kept in training belong to the trained weights. With averaged weights they
+        give foggy images, so the statistics are averaged over `STATISTICS_BATCHES` batches of
+        generated images (Izmailov et al. 2018, section 3.2, do so for averaged classifiers).
+        stats: the generator's other Flax collections; without any, nothing is estimated.
+        class_frequencies: the frequency of each class in these batches; equal by default.
+        """
+        if not stats:
+            return {"params": params, **stats}
+        frequencies = (
+            None if class_frequencies is None else jnp.asarray(class_frequencies, jnp.float32)
+        )
+
+        def add_batch(stats, inputs):
+            number, key = inputs
+            latents_key, labels_key = jax.random.split(key)
+            latents = jax.random.normal(latents_key, (STATISTICS_BATCH_SIZE, self.latent_size))
+            labels = None
+            if self.num_classes is not None:
+                size = (STATISTICS_BATCH_SIZE,)
+                labels = jax.random.choice(labels_key, self.num_classes, size, p=frequencies)
+            variables = {"params": params, **stats}
+            # Batch t has the weight 1 / (t + 1): the mean of all, whatever the layer's momentum.
+            with nn.intercept_methods(override_batch_norm(momentum=number / (number + 1))):
+                settings = {"train": True, "mutable": list(stats)}
+                _, stats = apply(self.module, variables, latents, labels, **settings)
+            return stats, None
+
+        keys = jax.random.split(stream(key, "statistics"), STATISTICS_BATCHES)
+        numbers = jnp.arange(STATISTICS_BATCHES, dtype=jnp.float32)
+        stats, _ = lax.scan(add_batch, stats, (numbers, keys))
+        return {"params": params, **stats}
 
 
-def classes(num_samples: int, num_classes: int) -> np.ndarray:
-    """Returns labels `[num_samples]`, one class after the other, round and round."""
+def cycle_classes(num_samples: int, num_classes: int) -> np.ndarray:
+    """Returns labels `[num_samples]` that go through the classes in turn."""
     return np.arange(num_samples) % num_classes
-
-
-def with_own_statistics(
-    generator: nn.Module,
-    params: Any,
-    stats: Any,
-    latent_size: int,
-    key: jax.Array,
-    num_classes: int | None = None,
-    class_frequencies: Sequence[float] | None = None,
-) -> dict:
-    """Returns the generator's variables, with the batch statistics of these very parameters.
-
-    Averaged weights do not have the statistics of the weights that were trained: with theirs a
-    healthy generator draws fog. So the statistics are the means over `STATISTICS_BATCHES` batches
-    of its own images (Izmailov et al. 2018 do so for averaged classifiers, section 3.2).
-    class_frequencies: how often each class is drawn, equal unless given.
-    """
-    variables = {"params": params, **stats}
-    if not stats:
-        return variables
-    frequencies = None if class_frequencies is None else jnp.asarray(class_frequencies, jnp.float32)
-
-    def count(stats, inputs):
-        number, key = inputs
-        latents_key, labels_key = jax.random.split(key)
-        latents = jax.random.normal(latents_key, (STATISTICS_BATCH_SIZE, latent_size))
-        labels = None
-        if num_classes is not None:
-            labels = jax.random.choice(
-                labels_key, num_classes, (STATISTICS_BATCH_SIZE,), p=frequencies
-            )
-        # Batch number t counts 1 / (t + 1): the mean of all so far, whatever the author's momentum.
-        with nn.intercept_methods(counting(momentum=number / (number + 1))):
-            _, stats = apply(
-                generator,
-                {"params": params, **stats},
-                latents,
-                labels,
-                train=True,
-                mutable=list(stats),
-            )
-        return stats, None
-
-    keys = jax.random.split(stream(key, "statistics"), STATISTICS_BATCHES)
-    numbers = jnp.arange(STATISTICS_BATCHES, dtype=jnp.float32)
-    stats, _ = lax.scan(count, stats, (numbers, keys))
-    return {"params": params, **stats}
 
 
 def _check_labels(labels: np.ndarray, num_samples: int, num_classes: int) -> None:
     if labels.shape not in ((), (num_samples,)) or labels.dtype.kind not in "iu":
-        raise UsageError(f"labels must be one whole number, or {num_samples} of them")
+        raise UsageError(f"labels must be one integer or {num_samples} integers")
     if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
         raise UsageError(f"labels must be at least 0 and below {num_classes}")

@@ -28,7 +28,7 @@ SCHEDULES = {"cosine": cosine, "linear": optax.linear_schedule}
 
 
 def ema_decay(
-    half_life: float | Schedule, images_a_step: int, warm_up: float | None = None
+    half_life: float | Schedule, images_per_step: int, warm_up: float | None = None
 ) -> Schedule:
     """Returns the decay of an average whose weights halve every `half_life` images.
 
@@ -40,8 +40,8 @@ def ema_decay(
     def decay(step: jax.Array) -> jax.Array:
         images = jnp.asarray(at(half_life, step), jnp.float32)
         if warm_up is not None:
-            images = jnp.minimum(images, warm_up * images_a_step * (step + 1))
-        # Below, 0.5 ** (images_a_step / images) is zero to the last bit.
-        return 0.5 ** (images_a_step / jnp.maximum(images, images_a_step / 150))
+            images = jnp.minimum(images, warm_up * images_per_step * (step + 1))
+        # Below, 0.5 ** (images_per_step / images) is zero to the last bit.
+        return 0.5 ** (images_per_step / jnp.maximum(images, images_per_step / 150))
 
     return decay

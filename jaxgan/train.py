@@ -2,149 +2,101 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from jaxgan.command import (
-    keep_compiled,
+    enable_compilation_cache,
     run_command,
-    say,
     stop_at_once,
-    stopping,
+    stop_signals,
     write_at_once,
 )
-from jaxgan.config import Config, validate
-from jaxgan.environment import check_devices, pinned
-from jaxgan.errors import Interrupted, UsageError, choose
+from jaxgan.environment import check_devices, pin_options
+from jaxgan.errors import Interrupted, UsageError
+from jaxgan.runs.config import GROUPS, Config, check_config
 
 
 def main(config: Config) -> dict:
-    """Trains to `config.steps` and returns what `summary.json` says of the run.
+    """Trains to `config.steps` and returns the content of the run's `summary.json`.
 
-    Continues the run that is in the run directory, if one is. Raises `UsageError`, `RunError`
-    (`Diverged` where a value is not finite) and `Interrupted`; what was on disk stays usable.
+    A run that is in the run directory is continued. Raises `UsageError`, `RunError` (`Diverged` if
+    a value is not finite) and `Interrupted`; what was on disk remains usable.
     """
-    validate(config)
-    with pinned(devices=False):
+    check_config(config)
+    with pin_options(devices=False):
         set_up_jax(config)
         check_devices()
-        from jaxgan import distributed
+        from jaxgan.parallel import connection
 
-        with distributed.together():
-            return trained(config)
+        with connection.exit_together():
+            return train(config)
 
 
-def trained(config: Config) -> dict:
-    """Does what `main` says, where JAX is set up and the processes of the run are joined."""
-    import jax
+def train(config: Config) -> dict:
+    """Does what `main` says, after JAX is set up and the processes of the run are joined."""
+    from jaxgan.parallel import distributed
+    from jaxgan.parallel.chunks import steps_taken, train_chunks
+    from jaxgan.parallel.connection import exit_together
+    from jaxgan.runs.build import count_parameters
+    from jaxgan.runs.description import describe_run
+    from jaxgan.runs.directory import open_run
+    from jaxgan.runs.progress import Progress
 
-    from jaxgan import distributed, loops, run
-    from jaxgan.build import build, images_a_step, note, parameters
-    from jaxgan.description import describe
-    from jaxgan.keys import key_of_seed
-
-    check_names(config)
-    check_same_settings(config)
-    dataset, remark = load(config)
-    out = config.out or default_out(config, dataset)
-    check_out(out, config.data_file)
-    layout = loops.laid_out(config.seeds, config.devices, config.batch_size, config.pack)
-    key = loops.keys(config.seed, layout)
-    jax.eval_shape(lambda: dataset.batch(key_of_seed(0), 0, images_a_step(config)))
-    model = build(config, dataset)
-    description = describe(config, dataset, remark, len(layout.devices), parameters(model))
-    scorers = []
-    if config.evaluate_every:
-        from jaxgan.protocol import scorer
-
-        distributed.from_first(lambda: scorers.append(scorer(description)))
-
-    with (
-        run.opened(out, description, config.overwrite) as directory,
-        stop_signals() as caught,
-        distributed.together(),
-    ):
-        directory.scorer = next(iter(scorers), None)
-        init = jax.jit(layout.each_seed(model.init))
-        state = directory.latest(jax.eval_shape(init, key))
-        new, state = state is None, init(key) if state is None else state
-        begin = loops.steps_taken(state)
-        if begin > config.steps:
-            say(remark, *directory.news())
-            raise UsageError(
-                f"the run in {out} has taken {begin} steps already: ask for more than --steps "
-                f"{config.steps}, or start afresh with --overwrite"
+    dataset, remark = load_dataset(config)
+    program = build_program(config, dataset)
+    parameters, devices = count_parameters(program.gan), len(program.layout.devices)
+    description = describe_run(config, dataset, remark, devices, parameters)
+    score = distributed.on_first(lambda: make_score(description))
+    out = choose_out(config, dataset)
+    opened = open_run(out, description, config.overwrite, score)
+    with opened as run, catch_signals() as stop, exit_together():
+        key, state, begin = restore(run, program, config, dataset)
+        if begin == config.steps and (summary := run.summary_at(begin)):
+            distributed.print_lines(
+                remark,
+                *run.take_messages(),
+                f"the run in {out} is complete at step {begin}; more --steps extend it",
             )
-        if not new and distributed.from_first(lambda: directory.lacks_generator(state)):
-            averaged = layout.readable(layout.each_seed(model.averaged))
-            variables = averaged(*layout.placed(key, state, dataset)[:2])
-            directory.restore_generator(state, variables)
-        summary = distributed.from_first(directory.summary)
-        if summary and summary["steps"] == begin == config.steps:
-            say(remark, *directory.news())
-            say(f"the run in {out} is complete at step {begin}; more --steps extend it")
             return summary
-        directory.continues(begin)
-        say(
-            remark,
-            *directory.news(),
-            header(config, dataset, layout, out, begin, note(config, dataset)),
-        )
-        state, speed = stepped(config, model, layout, (key, state, dataset), directory, caught, new)
-        done = loops.steps_taken(state)
-        if done < config.steps:
-            directory.finish()
-            message = f"stopped at step {done}: the same command continues from there"
-            raise Interrupted(next(iter(caught), signal.SIGTERM), message)
-        summary = directory.summarise(state, speed)
-        say(*directory.news())
-        say("done: " + ", ".join(map(str, directory.worth_opening())))
+        run.begin(begin)
+        header = format_header(config, dataset, program.layout, out, begin)
+        distributed.print_lines(remark, *run.take_messages(), header)
+        arguments = program.layout.place(key, state, dataset)
+        if begin == 0:
+            run.draw_samples(0, program.sample(*arguments[:2]))
+        should_stop = distributed.any_process(lambda: stop.requested() or run.failure is not None)
+        plan = make_plan(config, program, arguments, begin)
+        with Progress(config, begin) as progress:
+            for chunk in train_chunks(program, arguments, plan, should_stop):
+                progress.show(chunk, run.write(chunk), run.take_messages())
+                state = chunk.snapshot.state if chunk.snapshot else state
+        if steps_taken(state) < config.steps:
+            run.save()
+            message = f"stopped at step {steps_taken(state)}: the same command continues from there"
+            raise Interrupted(stop.signal or signal.SIGTERM, message)
+        summary = run.finish(state, progress.speed())
+        files = ", ".join(map(str, run.files_to_open()))
+        distributed.print_lines(*run.take_messages(), f"done: {files}")
         return summary
 
 
-def stepped(
-    config: Config, model, layout, arguments: tuple, directory, caught: list[int], new: bool
-) -> tuple:
-    """Takes the steps that a run still lacks; returns the last state and how fast it went.
-
-    arguments: key, state and data. caught: signals, after the first of which the call under way is
-    the last. new: whether the run has no picture of its first state yet.
-    """
-    from jaxgan import distributed, loops
-    from jaxgan.build import images_a_step, num_samples
-    from jaxgan.progress import recorded
-
-    key, state, dataset = arguments
-    batch_size = images_a_step(config)
-    steps_per_call = config.steps_per_call or loops.default_steps_per_call(
-        model, layout, key, state, dataset, batch_size
-    )
-    every = (config.sample_every, config.checkpoint_every, config.evaluate_every)
-    plan = loops.Plan(loops.steps_taken(state), config.steps, steps_per_call, *every)
-    draw = functools.partial(model.sample, num_samples=num_samples(config, dataset))
-    sample = layout.readable(layout.each_seed(draw))
-    placed = layout.placed(key, state, dataset)
-    if new:
-        directory.picture(0, sample(*placed[:2]))
-    ending = distributed.agreed(lambda: bool(caught) or directory.failure is not None)
-    calls = loops.calls(model, layout, *placed, batch_size, sample, plan, ending)
-    return recorded(calls, directory, config, state)
-
-
-def load(config: Config):
+def load_dataset(config: Config) -> tuple:
     """Returns the data set and a remark on it.
 
-    In several processes the first one gets it first, and prepares it where that is still to be
-    done. The others find what it left if their folder of data is the same.
+    The first process loads it first, and downloads and prepares it if necessary. The others find
+    the result if they share the directory.
     """
-    from jaxgan import data, distributed
+    from jaxgan import data
+    from jaxgan.parallel import distributed
 
-    def get():
+    check_same_settings(config)
+
+    def load():
         return data.load(
             config.dataset,
             config.data_dir,
@@ -153,50 +105,14 @@ def load(config: Config):
             stacked_images=config.stacked_images,
         )
 
-    found = []
-    distributed.from_first(lambda: found.extend(get()))
-    dataset, remark = found or get()
+    dataset, remark = distributed.on_first(load) or load()
     distributed.check_same("their data", dataset.fingerprint)
     return dataset, remark
 
 
-def default_out(config: Config, dataset) -> Path:
-    """Returns the run directory of a configuration that names none."""
-    last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
-    return Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
-
-
-def check_out(out: Path, data_file: Path | None) -> None:
-    """Raises `UsageError` for a run directory whose pictures would become data."""
-    if data_file is not None and data_file.is_dir():
-        data = data_file.resolve()
-        if data in (whole := out.resolve(), *whole.parents):
-            raise UsageError(
-                f"the run directory {out} lies in --data-file {data_file}, where the pictures that "
-                "a run draws would become data: name an --out elsewhere"
-            )
-
-
-def check_names(config: Config) -> None:
-    """Raises `UsageError` for a name of which there is nothing."""
-    from jaxgan.augment import AUGMENTATIONS
-    from jaxgan.data import DATASETS
-    from jaxgan.losses import LOSSES
-    from jaxgan.networks import NETWORKS
-    from jaxgan.schedules import SCHEDULES
-
-    choose("network", NETWORKS, config.network)
-    choose("loss", LOSSES, config.loss)
-    choose("schedule", SCHEDULES, config.schedule)
-    for name in config.augment:
-        choose("augmentation", AUGMENTATIONS, name)
-    if config.dataset is not None:
-        choose("data set", DATASETS, config.dataset)
-
-
 def check_same_settings(config: Config) -> None:
-    """Raises `UsageError` unless all processes of the run were given the same settings."""
-    from jaxgan.distributed import check_same
+    """Raises `UsageError` unless all processes of the run have the same settings."""
+    from jaxgan.parallel.distributed import check_same
 
     own = {"process_id", "coordinator", "data_dir", "data_file"}
     for field in dataclasses.fields(config):
@@ -204,60 +120,158 @@ def check_same_settings(config: Config) -> None:
             check_same("--" + field.name.replace("_", "-"), repr(getattr(config, field.name)))
 
 
-def set_up_jax(config: Config) -> None:
-    """Keeps compiled programs between processes, and joins the processes of one run.
+def build_program(config: Config, dataset):
+    """Returns the `Program` of a run. Raises `UsageError` for settings that do not fit the data."""
+    import jax
 
-    Asks XLA for exact repeats on a GPU if told to.
+    from jaxgan.keys import key_of_seed
+    from jaxgan.parallel.chunks import make_program
+    from jaxgan.parallel.layout import make_layout
+    from jaxgan.runs.build import build_gan, images_per_step, samples_per_picture
+
+    layout = make_layout(config.seeds, config.devices, config.batch_size, config.pack)
+    images = images_per_step(config)
+    jax.eval_shape(lambda: dataset.batch(key_of_seed(0), 0, images))  # Is there a whole batch?
+    gan = build_gan(config, dataset)
+    return make_program(gan, layout, images, samples_per_picture(config, dataset))
+
+
+def make_score(description) -> Callable[[dict], dict[str, float]] | None:
+    """Returns the function that evaluates generators during training, if a run asks for that."""
+    if not description.config.evaluate_every:
+        return None
+    from jaxgan.evaluation.selection import make_score
+
+    return make_score(description)
+
+
+def restore(run, program, config: Config, dataset) -> tuple:
+    """Returns the key, the state that a run continues from, and the number of steps it has taken.
+
+    Raises `UsageError` if the run has taken more steps than it is asked for.
+    """
+    import jax
+
+    from jaxgan.parallel import distributed
+    from jaxgan.parallel.chunks import steps_taken
+    from jaxgan.parallel.layout import make_keys
+
+    key = make_keys(config.seed, program.layout)
+    init = jax.jit(program.layout.map_seeds(program.gan.init))
+    state = run.restore(jax.eval_shape(init, key))
+    if state is None:
+        return key, init(key), 0
+    begin = steps_taken(state)
+    if begin > config.steps:
+        distributed.print_lines(*run.take_messages())
+        raise UsageError(
+            f"the run in {run.path} has taken {begin} steps already: ask for more than --steps "
+            f"{config.steps}, or start again with --overwrite"
+        )
+    if run.lacks_generator(state):
+        placed_key, placed_state, _ = program.layout.place(key, state, dataset)
+        run.restore_generator(state, program.averaged(placed_key, placed_state))
+    return key, state, begin
+
+
+def make_plan(config: Config, program, arguments: tuple, begin: int):
+    """Returns the `Plan` of a run that continues after `begin` steps."""
+    from jaxgan.parallel.chunks import Plan, default_steps_per_chunk
+
+    return Plan(
+        begin=begin,
+        steps=config.steps,
+        steps_per_chunk=config.steps_per_call or default_steps_per_chunk(program, arguments),
+        sample_every=config.sample_every,
+        checkpoint_every=config.checkpoint_every,
+        evaluate_every=config.evaluate_every,
+    )
+
+
+def choose_out(config: Config, dataset) -> Path:
+    """Returns the run directory.
+
+    Raises `UsageError` for one in a folder of pictures: those of the run would become data.
+    """
+    last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
+    out = config.out or Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
+    if config.data_file is not None and config.data_file.is_dir():
+        data = config.data_file.resolve()
+        if data in (whole := out.resolve(), *whole.parents):
+            raise UsageError(
+                f"the run directory {out} lies in --data-file {config.data_file}, where the "
+                "pictures of the run would become data: choose an --out elsewhere"
+            )
+    return out
+
+
+def set_up_jax(config: Config) -> None:
+    """Turns on the compilation cache and joins the processes of the run.
+
+    With --deterministic, it asks XLA for exactly repeatable results on a GPU.
     """
     several = config.distributed or config.coordinator is not None
     flags = os.environ.get("XLA_FLAGS", "").split()
     if config.deterministic and (exact := "--xla_gpu_deterministic_ops=true") not in flags:
         os.environ["XLA_FLAGS"] = " ".join([*flags, exact])
-    if several:  # What XLA has to say of its connections arrives as exceptions too.
+    if several:  # The errors of XLA's connections also arrive as exceptions.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    keep_compiled()
+    enable_compilation_cache()
     if several:
-        from jaxgan import distributed
+        from jaxgan.parallel import connection
 
-        distributed.start(config.coordinator, config.num_processes, config.process_id)
+        connection.start(config.coordinator, config.num_processes, config.process_id)
+
+
+class StopRequest:
+    """The first signal to stop that the process received, None before that."""
+
+    signal: int | None = None
+
+    def requested(self) -> bool:
+        """Returns whether there was a signal."""
+        return self.signal is not None
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Gives a list that the first signal to stop is put into; a second one acts at once."""
-    caught: list[int] = []
+def catch_signals() -> Iterator[StopRequest]:
+    """Gives a request that the first signal to stop is noted in; a second one stops at once."""
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield caught
+        yield stop
         return
-    before = {number: signal.getsignal(number) for number in stopping()}
+    before = {number: signal.getsignal(number) for number in stop_signals()}
 
-    def catch(number, frame):
-        if caught:
+    def handle(number, frame):
+        if stop.requested():
             stop_at_once(number, frame)
-        caught.append(number)
+        stop.signal = number
         below_the_bar = "\n" if os.isatty(2) else ""
-        write_at_once(f"{below_the_bar}jaxgan: finishing the call under way and saving\n")
+        write_at_once(f"{below_the_bar}jaxgan: finishing the current chunk and saving\n")
 
     for number in before:
-        signal.signal(number, catch)
+        signal.signal(number, handle)
     try:
-        yield caught
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def header(config: Config, dataset, layout, out: Path, begin: int, note: str = "") -> str:
-    """Returns the line that says what is about to run. note: of what it is made beside that."""
+def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str:
+    """Returns the line that says what is about to run."""
     import jax
+
+    from jaxgan.runs.build import describe_changes
 
     count, kind = len(layout.devices), jax.devices()[0].device_kind
     seeds = f"seed {config.seed}"
     if config.seeds > 1:
         seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
+    changes = describe_changes(config, dataset)
     return (
-        f"{dataset.name} ({dataset.describe()}), {config.network}{f' ({note})' if note else ''}, "
-        f"{config.loss}, "
+        f"{dataset.name} ({dataset.describe()}), {config.network}"
+        f"{f' ({changes})' if changes else ''}, {config.loss}, "
         f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
         f"steps {begin} to {config.steps} in {out}"
     )
@@ -265,7 +279,7 @@ def header(config: Config, dataset, layout, out: Path, begin: int, note: str = "
 
 def command() -> int:
     """Runs the command line and returns its exit status."""
-    return run_command(Config, main, "python -m jaxgan.train")
+    return run_command(Config, main, "python -m jaxgan.train", groups=GROUPS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the commands compute, in numbers that must not move: runs of every network, and their scores.
+"""What the commands compute, in numbers that must not change: runs of every network and metrics.
 
     python tests/regression.py record
 

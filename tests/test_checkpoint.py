@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.checkpoint import KEPT, Checkpoints, load_generator, save_generator, sha256
 from jaxgan.errors import RunError, UsageError
 from jaxgan.gan import gan, leaves
 from jaxgan.networks import NETWORKS
+from jaxgan.runs.checkpoint import KEPT, Checkpoints, load_generator, save_generator, tree_sha256
 
 KEY = jax.random.key(0)
 
@@ -58,7 +58,7 @@ def test_a_state_comes_back_exactly(checkpoints):
     for path, leaf in leaves(state).items():
         np.testing.assert_array_equal(leaves(restored)[path], leaf)
         assert leaves(restored)[path].dtype == leaf.dtype
-    assert sha256(restored) == sha256(state)
+    assert tree_sha256(restored) == tree_sha256(state)
 
 
 def test_only_the_last_few_are_kept(checkpoints):
@@ -80,9 +80,9 @@ def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(checkpoints):
 def test_a_state_that_is_not_the_one_of_its_digest_is_damaged(checkpoints):
     save_all(checkpoints, 1, 2)
     stored = checkpoints.directory / "2" / "digest" / "metadata"
-    digest = sha256(a_state(2))
+    digest = tree_sha256(a_state(2))
     assert digest in stored.read_text()
-    stored.write_text(stored.read_text().replace(digest, sha256(a_state(3))))
+    stored.write_text(stored.read_text().replace(digest, tree_sha256(a_state(3))))
     assert checkpoints.latest(a_state(0))[0] == 1
 
 
@@ -107,7 +107,7 @@ def test_when_all_are_damaged_none_is_lost(checkpoints):
 
 
 def test_digest_covers_path_dtype_shape_and_bytes():
-    base = sha256({"a": np.zeros((2, 3), np.float32)})
+    base = tree_sha256({"a": np.zeros((2, 3), np.float32)})
     others = (
         {"b": np.zeros((2, 3), np.float32)},
         {"a": np.zeros((2, 3), np.int32)},
@@ -115,7 +115,7 @@ def test_digest_covers_path_dtype_shape_and_bytes():
         {"a": np.full((2, 3), -0.0, np.float32)},
     )
     assert len({base, *map(sha256, others)}) == 5
-    assert sha256({"a": jnp.zeros((2, 3))}) == base
+    assert tree_sha256({"a": jnp.zeros((2, 3))}) == base
 
 
 @pytest.mark.parametrize("conditional", [False, True])

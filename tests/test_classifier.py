@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from jaxgan import classify, data
-from jaxgan.checkpoint import sha256
 from jaxgan.errors import RunError, UsageError
+from jaxgan.evaluation import classifier, rotations
 from jaxgan.keys import key_of_seed
-from jaxgan.metrics import classifier, rotations
+from jaxgan.runs.checkpoint import tree_sha256
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def of_mnist():
 def test_the_classifier_of_mnist_comes_with_the_package(of_mnist):
     assert classifier.MNIST.stat().st_size < 1_000_000
     assert of_mnist.about["accuracy"] >= 0.992
-    assert of_mnist.digest == sha256(of_mnist.variables)
+    assert of_mnist.digest == tree_sha256(of_mnist.variables)
     assert of_mnist.about["command"].startswith("python -m jaxgan.classify --dataset mnist ")
     assert of_mnist.num_classes == 10
 
@@ -44,7 +44,7 @@ def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
     assert found == trained.about["accuracy"] > 0.6
     again = classifier.load(out)
     assert again.digest == trained.digest
-    features, logits = classifier.looked_at(again.variables, np.asarray(test.images))
+    features, logits = classifier.extract_features(again.variables, np.asarray(test.images))
     assert features.shape == (len(test.images), classifier.WIDTHS[-1])
     assert logits.shape == (len(test.images), 10)
     with pytest.raises(UsageError, match="exists: numbers may refer to it"):

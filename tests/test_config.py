@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import tyro
 
-from jaxgan.config import BOOKKEEPING, Config, validate
 from jaxgan.data import DATASETS
 from jaxgan.errors import UsageError
 from jaxgan.losses import LOSSES
 from jaxgan.networks import NETWORKS
+from jaxgan.runs.config import BOOKKEEPING, Config, validate
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jaxgan.loops import over_devices, over_seeds, scan_steps
 
 from jaxgan import build
-from jaxgan.checkpoint import sha256
-from jaxgan.config import Config
 from jaxgan.data import own
 from jaxgan.gan import leaves
-from jaxgan.loops import over_devices, over_seeds, scanned
+from jaxgan.runs.checkpoint import tree_sha256
+from jaxgan.runs.config import Config
 
 KEY = jax.random.key(3)
 BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
@@ -61,8 +61,8 @@ def case(request, dataset):
         patched.setattr(build, "optimizers", lambda config: (tx, tx))
         model = build.build(config, dataset)
     state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
-    size = build.images_a_step(config)
-    step = jax.jit(scanned(model, size, 1))
+    size = build.images_per_step(config)
+    step = jax.jit(scan_steps(model, size, 1))
     return config, model, state, step, step(KEY, state, dataset)
 
 
@@ -93,15 +93,15 @@ def assert_close(config, found, expected):
 def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):
     config, model, state, step, (first, _) = case
     second, _ = step(KEY, first, dataset)
-    both = jax.jit(scanned(model, build.images_a_step(config), 2))
-    assert sha256(both(KEY, state, dataset)[0]) == sha256(second)
-    assert sha256(first) != sha256(second)
+    both = jax.jit(scan_steps(model, build.images_per_step(config), 2))
+    assert tree_sha256(both(KEY, state, dataset)[0]) == tree_sha256(second)
+    assert tree_sha256(first) != tree_sha256(second)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
 
 
 def test_devices_give_the_step_of_one(case, dataset):
     config, model, state, _, expected = case
-    train_step = scanned(model, build.images_a_step(config), 1)
+    train_step = scan_steps(model, build.images_per_step(config), 1)
     copy = jax.tree.map(jnp.copy, state)  # It is donated.
     found = over_devices(train_step, jax.devices()[:4])(KEY, copy, dataset)
     assert_close(config, found, expected)
@@ -111,7 +111,7 @@ def test_a_seed_beside_another_is_the_seed_alone(case, dataset):
     config, model, state, _, expected = case
     keys = jnp.stack([KEY, jax.random.key(4)])
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
-    together = jax.jit(over_seeds(scanned(model, build.images_a_step(config), 1)))
+    together = jax.jit(over_seeds(scan_steps(model, build.images_per_step(config), 1)))
     found = together(keys, states, dataset)
     assert_close(config, jax.tree.map(lambda leaf: leaf[0], found), expected)
     # The metrics of the other seed are others.

@@ -148,7 +148,7 @@ def test_the_convolution_of_doubled_images_agrees_with_all_its_derivatives(size)
         ours, theirs = (
             jax.jit(partial(derivatives, function))(x, kernel)
             for function in (
-                conv.conv_of_doubled,
+                conv.upsample_conv,
                 lambda x, kernel: native(jnp.repeat(jnp.repeat(x, 2, 1), 2, 2), kernel, 1, 1),
             )
         )

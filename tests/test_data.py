@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jaxgan import data
 from jaxgan.data import cache, tfds
-from jaxgan.data.arrays import Images, epoch_and_offset, epoch_indices, permuted
+from jaxgan.data.arrays import Images, epoch_and_offset, epoch_indices, permute
 from jaxgan.data.mixtures import grid, ring
 from jaxgan.data.stacked import stacked
 from jaxgan.errors import RunError, UsageError
@@ -18,13 +18,13 @@ KEY = jax.random.key(3)
 @settings(max_examples=25)
 @given(st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_order_is_a_permutation_for_any_size(size, seed):
-    order = permuted(jax.random.key(seed), jnp.arange(size, dtype=jnp.uint32), size)
+    order = permute(jax.random.key(seed), jnp.arange(size, dtype=jnp.uint32), size)
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 
 def test_orders_are_uniform_over_keys():
     keys = jax.random.split(KEY, 60_000)
-    orders = jax.vmap(lambda key: permuted(key, jnp.arange(4, dtype=jnp.uint32), 4))(keys)
+    orders = jax.vmap(lambda key: permute(key, jnp.arange(4, dtype=jnp.uint32), 4))(keys)
     codes = np.asarray(orders) @ 4 ** np.arange(4)
     _, counts = np.unique(codes, return_counts=True)
     assert len(counts) == 24
@@ -50,7 +50,7 @@ def test_positions_do_not_overflow(step, size, count):
     first = step * size
     epoch, start = divmod(first, count)
     expected_key = jax.random.fold_in(data.arrays.stream(KEY, "order"), epoch)
-    expected = permuted(expected_key, jnp.array([start], jnp.uint32), count)
+    expected = permute(expected_key, jnp.array([start], jnp.uint32), count)
     assert int(epoch_indices(KEY, step, size, count)[0]) == int(expected[0])
 
 

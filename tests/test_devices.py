@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jaxgan.loops import over_devices, scan_steps, seeds_over_devices
 
 from jaxgan.data.arrays import Images
 from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
 from jaxgan.gan import gan, leaves
-from jaxgan.loops import over_devices, scanned, seeds_over_devices
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
 
 KEY = jax.random.key(3)
@@ -58,7 +58,7 @@ def model_and_train(pair: str, d_steps: int = 1):
     # Plain descent: Adam would make a step of full size of a gradient that is nothing but rounding.
     tx = optax.sgd(0.1)
     model = gan(*PAIRS[pair], g_tx=tx, d_tx=tx, latent_size=5, d_steps=d_steps)
-    return model, scanned(model, d_steps * BATCH, STEPS)
+    return model, scan_steps(model, d_steps * BATCH, STEPS)
 
 
 def state_of(model):
@@ -115,7 +115,7 @@ def test_each_device_does_its_share_of_the_work():
     data = Images(jnp.asarray(images), "test", "")
     model = gan(*mlp((28, 28, 1)))
     state = jax.eval_shape(model.init, KEY)
-    train = scanned(model, 256, 1)
+    train = scan_steps(model, 256, 1)
     mapped = over_devices(train, jax.devices()[:4])
     alone = jax.jit(train).lower(KEY, state, data).compile()
     split = mapped.lower(KEY, state, data).compile()

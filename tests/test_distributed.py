@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from jaxgan import distributed, train
-from jaxgan.config import Config
+from jaxgan.runs.config import Config
 
 SETTINGS = {
     "dataset": "ring",
@@ -30,7 +30,7 @@ SETTINGS = {
 def at_step(step: int, process: int, number: int) -> str:
     """Returns the code with which a process sends itself a signal after a step."""
     return f"""
-from jaxgan.run import Run
+from jaxgan.runs.run import Run
 record = Run.record
 def with_signal(self, call, log_every):
     if call.last == {step} and jax.process_index() == {process}:

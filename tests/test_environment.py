@@ -1,4 +1,4 @@
-"""What JAX's environment decides of a run: nothing that can be pinned, and nothing in silence."""
+"""What JAX's environment decides of a run: nothing that can be pin_options, and nothing in silence."""
 
 import dataclasses
 import json
@@ -10,9 +10,9 @@ import jax
 import pytest
 
 from jaxgan import environment, train
-from jaxgan.config import Config
-from jaxgan.environment import PINNED, pinned, recorded
+from jaxgan.environment import PINNED, pin_options, recorded
 from jaxgan.errors import UsageError
+from jaxgan.runs.config import Config
 
 SMALL = Config(dataset="ring", batch_size=8, latent_size=4, steps=30, checkpoint_every=10)
 OTHERS = {
@@ -33,7 +33,7 @@ def test_options_have_their_standard_values_within_and_their_own_after():
         for name, value in OTHERS.items():
             jax.config.update(name, value)
         other = {name: jax.config.values[name] for name in OTHERS}
-        with pinned():
+        with pin_options():
             within = {name: jax.config.values[name] for name in OTHERS}
         after = {name: jax.config.values[name] for name in OTHERS}
     finally:

@@ -8,17 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxgan.judge import Features, Judge, cropped, remarks
 from PIL import Image
 
 from jaxgan import data, evaluate, protocol, train
-from jaxgan.checkpoint import load_generator
-from jaxgan.config import Config
-from jaxgan.data.arrays import pixels
+from jaxgan.data.arrays import to_uint8
 from jaxgan.errors import RunError, UsageError
-from jaxgan.judge import Judge, Seen, cropped, remarks
-from jaxgan.metrics import classifier
-from jaxgan.metrics.classifier import MNIST, load
-from jaxgan.metrics.score import kl_divergence
+from jaxgan.evaluation import classifier
+from jaxgan.evaluation.classifier import MNIST, load
+from jaxgan.metrics.inception_score import kl_divergence
+from jaxgan.runs.checkpoint import load_generator
+from jaxgan.runs.config import Config
 
 SMALL = Config(
     dataset="digits",
@@ -427,9 +427,9 @@ FIRST_PIXELS = {"features": "first pixels", "digest": "x"}
 class Looked(list):
     """Keeps the images that it is shown, and sees their first pixels."""
 
-    def __call__(self, images) -> Seen:
-        self.append(pixels(np.asarray(images)))
-        return Seen(self[-1].reshape(len(images), -1)[:, :4].astype(float))
+    def __call__(self, images) -> Features:
+        self.append(to_uint8(np.asarray(images)))
+        return Features(self[-1].reshape(len(images), -1)[:, :4].astype(float))
 
 
 def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeypatch):
@@ -486,7 +486,7 @@ def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
 
 def test_few_samples_are_remarked():
     """By the number of features, and by the size of KID's subsets."""
-    of = lambda features: Seen(np.zeros((5, features)))
+    of = lambda features: Features(np.zeros((5, features)))
     assert remarks(of(32), 10_000) == []
     (kid,) = remarks(of(32), 999)
     assert kid.startswith("KID is one estimate of 999 samples, fewer than the 1,000 of a subset")

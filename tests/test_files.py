@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxgan.protocol import has_test_split
 from PIL import Image
 
 from jaxgan import data, train
-from jaxgan.config import Config
 from jaxgan.data import cache
-from jaxgan.description import describe
 from jaxgan.errors import UsageError
-from jaxgan.metrics import classifier
-from jaxgan.protocol import has_test_split
+from jaxgan.evaluation import classifier
+from jaxgan.runs.config import Config
+from jaxgan.runs.description import describe
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 

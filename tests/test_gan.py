@@ -278,10 +278,10 @@ def test_gradients_at_single_images_are_refused_beside_batch_norm(penalty):
 
 def test_packs_are_joined_along_their_channels():
     images = jnp.arange(6).reshape(6, 1, 1, 1)
-    packs = np.asarray(core.packed(images, 2))[:, 0, 0]
+    packs = np.asarray(core.pack_images(images, 2))[:, 0, 0]
     np.testing.assert_array_equal(packs, [[0, 3], [1, 4], [2, 5]])
-    np.testing.assert_array_equal(core.packed_labels(jnp.arange(6), 2), packs)
-    assert core.packed(images, 1) is images
+    np.testing.assert_array_equal(core.pack_labels(jnp.arange(6), 2), packs)
+    assert core.pack_images(images, 1) is images
     # As in PacGAN the first layer alone grows, and there is one logit for each pack.
     state = tiny_gan(pack=3).init(KEY)
     assert state.discriminator.params["Dense_0"]["kernel"].shape == (18, 7)

@@ -12,8 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxgan.errors import UsageError
-from jaxgan.metrics import inception
-from jaxgan.metrics.inception import Inception, features, load, resized
+from jaxgan.evaluation import inception
+from jaxgan.evaluation.inception import Inception, features, load, resized
 
 # SHA-256 of the lines `name shape` of pytorch-fid's state dict, sorted, without `fc.bias` and
 # `num_batches_tracked`.

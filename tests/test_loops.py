@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from jaxgan import loops
-from jaxgan.checkpoint import sha256
-from jaxgan.data.arrays import Images
-from jaxgan.errors import UsageError
-from jaxgan.gan import GANState, gan, leaves
 from jaxgan.loops import (
     LENGTHS,
     Layout,
     Plan,
     calls,
     default_steps_per_call,
-    frozen_where_diverged,
+    freeze_where_diverged,
     keys,
-    laid_out,
+    make_layout,
     over_seeds,
-    scanned,
+    scan_steps,
     steps_taken,
 )
+
+from jaxgan import loops
+from jaxgan.data.arrays import Images
+from jaxgan.errors import UsageError
+from jaxgan.gan import GANState, gan, leaves
 from jaxgan.networks.mlp import Discriminator, Generator
-from jaxgan.operations import operations
+from jaxgan.parallel.operations import operations
+from jaxgan.runs.checkpoint import tree_sha256
 
 KEY = jax.random.key(1)
 ALONE = Layout()
@@ -71,7 +71,7 @@ def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_ca
     plan = {"sample_every": 60, "checkpoint_every": 60}
     expected = run(model, dataset, **plan)
     found = run(model, dataset, steps_per_call=steps_per_call, **plan)
-    assert sha256(found[-1].snapshot.state) == sha256(expected[-1].snapshot.state)
+    assert tree_sha256(found[-1].snapshot.state) == tree_sha256(expected[-1].snapshot.state)
     for name in expected[0].metrics._fields:
         joined = [
             np.concatenate([getattr(c.metrics, name) for c in cs]) for cs in (found, expected)
@@ -84,7 +84,7 @@ def test_a_run_continues_exactly_from_any_state(model, dataset):
     first = run(model, dataset, steps=33)
     rest = run(model, dataset, state=first[-1].snapshot.state)
     assert rest[0].first == 34
-    assert sha256(rest[-1].snapshot.state) == sha256(expected[-1].snapshot.state)
+    assert tree_sha256(rest[-1].snapshot.state) == tree_sha256(expected[-1].snapshot.state)
 
 
 def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
@@ -101,9 +101,9 @@ def test_snapshots_are_copies(model, dataset):
     digests = []
     for call in run(model, dataset, steps=80):
         if call.snapshot is not None:
-            digests.append((call.last, sha256(call.snapshot.state)))
+            digests.append((call.last, tree_sha256(call.snapshot.state)))
     alone = [
-        (last, sha256(run(model, dataset, steps=last)[-1].snapshot.state)) for last in (40, 80)
+        (last, tree_sha256(run(model, dataset, steps=last)[-1].snapshot.state)) for last in (40, 80)
     ]
     assert digests == alone
 
@@ -120,7 +120,9 @@ def test_stopping_ends_with_the_call_under_way(model, dataset):
     state = found[-1].snapshot.state
     assert int(state.step) == 30
     rest = run(model, dataset, state=state)
-    assert sha256(rest[-1].snapshot.state) == sha256(run(model, dataset)[-1].snapshot.state)
+    assert tree_sha256(rest[-1].snapshot.state) == tree_sha256(
+        run(model, dataset)[-1].snapshot.state
+    )
 
 
 LAYOUTS = {
@@ -153,7 +155,7 @@ def test_a_seed_beside_others_is_the_seed_alone(model, dataset):
     where = Layout(4)
     seeds = keys(2**32 - 4, where)
     states = jax.jit(jax.vmap(model.init))(seeds)
-    train = scanned(model, 8, 3)
+    train = scan_steps(model, 8, 3)
     found = jax.jit(over_seeds(train))(seeds, states, dataset)
     for k in (0, 3):
         key = jax.random.key(2**32 - 4 + k)
@@ -220,22 +222,22 @@ def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
 def test_freezing_changes_nothing_of_a_healthy_step(model, dataset):
     state = jax.jit(model.init)(KEY)
     found, expected = (
-        jax.jit(scanned(each, 8, 2))(KEY, state, dataset)
-        for each in (frozen_where_diverged(model), model)
+        jax.jit(scan_steps(each, 8, 2))(KEY, state, dataset)
+        for each in (freeze_where_diverged(model), model)
     )
     assert_close(found, expected)
 
 
 def test_what_cannot_be_laid_out_is_refused():
-    assert laid_out(1, "all", 64) == Layout(None, tuple(jax.devices()))
-    assert laid_out(6, 3, 64) == Layout(6, tuple(jax.devices()[:3]))
+    assert make_layout(1, "all", 64) == Layout(None, tuple(jax.devices()))
+    assert make_layout(6, 3, 64) == Layout(6, tuple(jax.devices()[:3]))
     for arguments, words in (
         ((1, 9, 64), "--devices 9: there are 8 here"),
         ((1, 3, 64), "--batch-size 64 cannot be divided among 3 devices"),
         ((6, 4, 64), "--seeds 6 cannot be divided among 4 devices"),
     ):
         with pytest.raises(UsageError, match=words):
-            laid_out(*arguments)
+            make_layout(*arguments)
 
 
 def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
@@ -253,7 +255,7 @@ def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
 def test_a_scan_counts_each_of_its_steps(dataset):
     def count(d_steps, length):
         model = gan(Generator((4, 4, 1), (64,)), Discriminator((64,)), d_steps=d_steps)
-        train = scanned(model, 8 * d_steps, length)
+        train = scan_steps(model, 8 * d_steps, length)
         state = jax.eval_shape(model.init, KEY)
         return operations(jax.make_jaxpr(train)(KEY, state, dataset).jaxpr)
 
@@ -278,7 +280,7 @@ def test_keys_keep_their_implementation_on_several_devices(model, dataset):
 def test_compiler_options_are_given_for_one_device_and_for_several(model, dataset, monkeypatch):
     monkeypatch.setattr(loops, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
     for devices in (1, 2):
-        layout = laid_out(1, devices, 8)
+        layout = make_layout(1, devices, 8)
         key = keys(0, layout)
         arguments = layout.placed(key, model.init(key), dataset)
         with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):

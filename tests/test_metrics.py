@@ -9,19 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxgan.errors import UsageError
-from jaxgan.metrics import neighbours as module
+from jaxgan.metrics import prdc as module
 from jaxgan.metrics.features import log_softmax
-from jaxgan.metrics.frechet import Gaussian, fid, frechet_distance, gaussian
-from jaxgan.metrics.kernel import kid, squared_mmd
-from jaxgan.metrics.modes import mixture_modes, stacked_modes
-from jaxgan.metrics.neighbours import neighbours
-from jaxgan.metrics.score import (
-    asked_accuracy,
-    classifier_score,
+from jaxgan.metrics.fid import Gaussian, fid, frechet_distance
+from jaxgan.metrics.inception_score import (
+    class_accuracy,
+    class_histogram,
     corrected_kl_divergence,
-    histogram,
+    inception_score,
     kl_divergence,
 )
+from jaxgan.metrics.kid import kid, squared_mmd
+from jaxgan.metrics.modes import mixture_modes, stacked_modes
+from jaxgan.metrics.prdc import prdc
 
 NO_FIDELITY = "torch-fidelity, or torchvision which it needs, is missing"
 
@@ -128,7 +128,7 @@ def test_neighbours_are_those_of_prdc(count, fakes, size):
     real, fake = rng.normal(size=(count, size)) + 30, 1.1 * rng.normal(size=(fakes, size)) + 30
     three, five = (prdc.compute_prdc(real, fake, k) for k in (3, 5))
     expected = three["precision"], three["recall"], five["density"], five["coverage"]
-    np.testing.assert_allclose(neighbours(real, fake), expected, atol=1e-9)
+    np.testing.assert_allclose(prdc(real, fake), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [16, 128, 2048])
@@ -136,14 +136,14 @@ def test_neighbours_where_images_are_repeated(size):
     """Equal rows are at no distance, however their products were rounded."""
     unique = 3 + np.maximum(np.random.default_rng(0).normal(size=(300, size)), 0) ** 3
     six = np.random.default_rng(1).permutation(np.concatenate([unique] * 6))
-    itself = neighbours(six, six)
+    itself = prdc(six, six)
     assert (itself.precision, itself.recall, itself.coverage) == (1, 1, 1)
     np.testing.assert_allclose(itself.density, 6 / 5)
-    for found in (neighbours(six, unique), neighbours(unique, six)):
+    for found in (prdc(six, unique), prdc(unique, six)):
         assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
     # What is apart stays apart: no radius but zero holds other images.
     other = unique + 5e-2 * np.random.default_rng(2).normal(size=unique.shape)
-    apart = neighbours(six, other)
+    apart = prdc(six, other)
     assert (apart.precision, apart.density, apart.coverage) == (0, 0, 0)
 
 
@@ -164,7 +164,7 @@ def test_distances_below_the_rounding_are_none():
 def test_neighbours_of_equal_gaussians():
     """The figures that prdc's authors give, for one draw of many, with k = 5 throughout."""
     rng = np.random.default_rng(1)
-    found = neighbours(*rng.normal(size=(2, 10_000, 1_000)), precision_k=5)
+    found = prdc(*rng.normal(size=(2, 10_000, 1_000)), precision_k=5)
     np.testing.assert_allclose(found[:2], [0.477, 0.470], atol=0.03)
     np.testing.assert_allclose(found.density, 1.056, atol=0.2)
     np.testing.assert_allclose(found.coverage, 0.9735, atol=0.02)
@@ -201,21 +201,21 @@ SURE = 50.0 * np.eye(10)[LABELS]
 
 
 def test_classifier_score_goes_from_one_to_the_number_of_classes():
-    np.testing.assert_allclose(classifier_score(SURE), 10, rtol=1e-6)
+    np.testing.assert_allclose(inception_score(SURE), 10, rtol=1e-6)
     same = np.tile([1.0, 2.0, 3.0], (8, 1)) + 1e-9 * np.arange(8)[:, None] * [1, 0, 0]
-    np.testing.assert_allclose(classifier_score(same), 1, rtol=1e-6)
+    np.testing.assert_allclose(inception_score(same), 1, rtol=1e-6)
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(50, 4))
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     expected = np.exp(np.mean([(q * np.log(q / p.mean(0))).sum() for q in p]))
-    np.testing.assert_allclose(classifier_score(logits), expected, rtol=1e-9)
+    np.testing.assert_allclose(inception_score(logits), expected, rtol=1e-9)
     np.testing.assert_allclose(np.exp(log_softmax(logits)), p, rtol=1e-9)
     assert np.isfinite(log_softmax(np.array([[1e5, -1e5]]))).all()
 
 
 def test_classes_are_counted_and_compared():
-    assert asked_accuracy(LABELS, np.where(LABELS == 3, 4, LABELS)) == 0.9
-    np.testing.assert_array_equal(histogram([0, 2, 2], 4), [1, 0, 2, 0])
+    assert class_accuracy(LABELS, np.where(LABELS == 3, 4, LABELS)) == 0.9
+    np.testing.assert_array_equal(class_histogram([0, 2, 2], 4), [1, 0, 2, 0])
     np.testing.assert_allclose(kl_divergence([1, 0, 1, 0]), np.log(2))
     np.testing.assert_allclose(
         kl_divergence([3, 1], [1, 1]), 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
@@ -281,8 +281,8 @@ JUDGES = {
     "fid": lambda x: fid(drawn()[0][:, : x.shape[-1]], x),
     "fid, real": lambda x: fid(x, drawn()[0][:, : x.shape[-1]]),
     "kid": lambda x: kid(drawn()[0][:, : x.shape[-1]], x, np.random.default_rng(0)),
-    "neighbours": lambda x: neighbours(drawn()[0][:, : x.shape[-1]], x),
-    "score": classifier_score,
+    "neighbours": lambda x: prdc(drawn()[0][:, : x.shape[-1]], x),
+    "score": inception_score,
     "mixture": lambda x: mixture_modes(x[..., :2], RING, 0.01),
 }
 
@@ -310,9 +310,9 @@ def test_too_few_samples_for_the_metric_are_refused():
     with pytest.raises(UsageError, match="12 real samples are too few: this needs 13"):
         fid(real, fake)
     with pytest.raises(UsageError, match="5 generated samples are too few: this needs 6"):
-        neighbours(real, fake[:5])
+        prdc(real, fake[:5])
     with pytest.raises(UsageError, match="at least 0 and below 3"):
-        histogram([0, 3], 3)
+        class_histogram([0, 3], 3)
     with pytest.raises(UsageError, match="asked for"):
-        asked_accuracy([1, 2], [1])
-    assert gaussian(drawn(count=13, size=12)[0]).covariance.shape == (12, 12)
+        class_accuracy([1, 2], [1])
+    assert fit_gaussian(drawn(count=13, size=12)[0]).covariance.shape == (12, 12)

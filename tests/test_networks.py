@@ -17,7 +17,7 @@ from jaxgan.networks.r3gan import Block
 from jaxgan.networks.r3gan import doubled as r3gan_doubled
 from jaxgan.networks.r3gan import halved as r3gan_halved
 from jaxgan.networks.resnet import halved as resnet_halved
-from jaxgan.networks.shared import halvings, joined, judgement
+from jaxgan.networks.shared import append_class_embedding, count_halvings, projection_head
 from jaxgan.sampling import apply
 
 KEY = jax.random.key(0)
@@ -99,9 +99,9 @@ def test_odd_widths_of_r3gan_are_refused():
 
 
 def test_sizes_are_halved_to_at_least_four_pixels():
-    assert halvings((28, 28, 1), "dcgan") == (2, (7, 7))
-    assert halvings((32, 32, 3), "dcgan") == (3, (4, 4))
-    assert halvings((64, 32, 3), "dcgan") == (3, (8, 4))
+    assert count_halvings((28, 28, 1), "dcgan") == (2, (7, 7))
+    assert count_halvings((32, 32, 3), "dcgan") == (3, (4, 4))
+    assert count_halvings((64, 32, 3), "dcgan") == (3, (8, 4))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -120,13 +120,13 @@ def test_both_players_use_the_labels(name, player):
 class Head(nn.Module):
     @nn.compact
     def __call__(self, features, labels):
-        return judgement(features, labels, 3)
+        return projection_head(features, labels, 3)
 
 
 class Stem(nn.Module):
     @nn.compact
     def __call__(self, latents, labels):
-        return joined(latents, labels, 3)
+        return append_class_embedding(latents, labels, 3)
 
 
 def test_classes_are_judged_by_projection_and_drawn_from_an_embedding():
@@ -201,7 +201,7 @@ RESAMPLINGS = {
     "r3gan halved": r3gan_halved,
     "doubled": conv.doubled,
     "resnet halved": resnet_halved,
-    "convolution of doubled": lambda x: conv.conv_of_doubled(x, jnp.ones((3, 3, 1, 1)) / 9),
+    "convolution of doubled": lambda x: conv.upsample_conv(x, jnp.ones((3, 3, 1, 1)) / 9),
 }
 
 

@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 
 from jaxgan import build, data, train
-from jaxgan.checkpoint import load_generator
-from jaxgan.config import Config
 from jaxgan.data import load, own
 from jaxgan.errors import UsageError
 from jaxgan.keys import key_of_seed
-from jaxgan.plots import PADDING
+from jaxgan.runs.checkpoint import load_generator
+from jaxgan.runs.config import Config
+from jaxgan.runs.plots import PADDING
 
 SMALL = Config(
     dataset="digits",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxgan import classify, evaluate, train
-from jaxgan.config import Config
 from jaxgan.data import load
 from jaxgan.gan import gan
 from jaxgan.networks import mlp
+from jaxgan.runs.config import Config
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 

@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from jaxgan.loops import Chunk, Snapshot
 
 from jaxgan import metrics_log, plots, run
-from jaxgan.config import Config
 from jaxgan.data import load
-from jaxgan.description import describe
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
-from jaxgan.loops import Call, Snapshot
+from jaxgan.runs.config import Config
+from jaxgan.runs.description import describe
 
 
 @pytest.fixture(scope="module")
@@ -205,11 +205,11 @@ def test_lines_of_several_seeds_need_their_seed(tmp_path, ring):
             directory.rows()
 
 
-def call_of(taken: list[int], g_loss: np.ndarray) -> Call:
+def call_of(taken: list[int], g_loss: np.ndarray) -> Chunk:
     """A call of steps 11 to 15 after which two seeds have taken so many steps."""
     ones = np.ones((2, 5))
     metrics = Metrics(**dict.fromkeys(Metrics._fields, ones) | {"g_loss": g_loss})
-    return Call(11, 15, metrics, np.array(taken), None, None)
+    return Chunk(11, 15, metrics, np.array(taken), None, None)
 
 
 def test_a_frozen_seed_is_told_once_and_logged_no_more(tmp_path, ring):
@@ -340,11 +340,11 @@ def saved(step: int) -> Saved:
     return Saved(np.int32(step), np.full(3, step, np.float32))
 
 
-def call_to(last: int, images=None, saving: bool = True) -> Call:
+def call_to(last: int, images=None, saving: bool = True) -> Chunk:
     """A call of ten steps, after which the state is saved."""
     metrics = Metrics(**dict.fromkeys(Metrics._fields, np.ones(10)))
     snapshot = Snapshot(saved(last), {"params": {"w": np.full(3, last)}}, {})
-    return Call(last - 9, last, metrics, np.int32(last), images, snapshot if saving else None)
+    return Chunk(last - 9, last, metrics, np.int32(last), images, snapshot if saving else None)
 
 
 def a_run(path, ring, *lasts: int, **settings):

@@ -91,8 +91,8 @@ def site(tiny, monkeypatch, tmp_path_factory):
     }
     with served(files) as (url, infos):
         for name in RELATIVES:
-            monkeypatch.setattr(builders.tensorflow_free(name), "URL", url)
-            monkeypatch.setattr(builders.tensorflow_free(name), "url_infos", infos)
+            monkeypatch.setattr(builders.make_builder(name), "URL", url)
+            monkeypatch.setattr(builders.make_builder(name), "url_infos", infos)
         yield files
 
 
@@ -112,7 +112,7 @@ def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
 
 @pytest.mark.parametrize("name", RELATIVES)
 def test_tfds_knows_the_checksum_of_every_download(name):
-    builder = builders.tensorflow_free(name)
+    builder = builders.make_builder(name)
     assert (builder.name, str(builder.VERSION)) == (name, "3.0.1")
     for file in (*builders.FILES["train"], *builders.FILES["test"]):
         assert builder.url_infos[builder.URL + file].checksum
@@ -125,7 +125,7 @@ CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 def cifar(monkeypatch):
     """A web site with CIFAR-10's archive, of five times four images and three; what is in it."""
     rng = np.random.default_rng(1)
-    builder = builders.tensorflow_free("cifar10")
+    builder = builders.make_builder("cifar10")
     known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
     archive, examples = io.BytesIO(), {"train": [], "test": []}
     with tarfile.open(fileobj=archive, mode="w:gz") as tar:
@@ -162,7 +162,7 @@ def test_cifar10_is_prepared_and_read_without_tensorflow(cifar, tmp_path):
 
 
 def test_tfds_knows_the_checksum_of_cifar10():
-    builder = builders.tensorflow_free("cifar10")
+    builder = builders.make_builder("cifar10")
     known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
     assert (builder.name, str(builder.VERSION)) == ("cifar10", "3.0.2")
     assert builder.url_infos[known.url].checksum
@@ -254,7 +254,7 @@ def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypa
     def fail(*args):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(tfds.tfds_package(), "builder_from_directory", fail)
+    monkeypatch.setattr(tfds.import_tfds(), "builder_from_directory", fail)
     with pytest.raises(RunError, match="Input/output error.*same command again") as error:
         tfds.arrays("mnist", tmp_path)
     assert "delete" not in str(error.value)
@@ -263,7 +263,7 @@ def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypa
 
 def test_a_release_of_tfds_that_fails_is_not_taken_for_damage(site, tmp_path, monkeypatch):
     tfds.prepare("mnist", tmp_path)
-    monkeypatch.delattr(tfds.tfds_package(), "builder_from_directory")
+    monkeypatch.delattr(tfds.import_tfds(), "builder_from_directory")
     with pytest.raises(RunError, match="tensorflow-datasets fails on .*: upgrade it"):
         tfds.arrays("mnist", tmp_path)
 
@@ -309,7 +309,7 @@ def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        monkeypatch.setattr(builders.tensorflow_free("mnist"), "URL", url)
+        monkeypatch.setattr(builders.make_builder("mnist"), "URL", url)
         with pytest.raises(builders.Unavailable, match="cannot be downloaded"):
             tfds.arrays("mnist", tmp_path)
 

@@ -18,12 +18,12 @@ import pytest
 from PIL import Image
 
 from jaxgan import build, progress, train
-from jaxgan.checkpoint import Checkpoints, load_generator
-from jaxgan.config import Config
 from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
 from jaxgan.gan import non_finite
-from jaxgan.plots import PADDING, SAMPLES_A_SEED, grid
-from jaxgan.run import Run
+from jaxgan.runs.checkpoint import Checkpoints, load_generator
+from jaxgan.runs.config import Config
+from jaxgan.runs.plots import PADDING, SAMPLES_A_SEED, grid
+from jaxgan.runs.run import Run
 
 SMALL = Config(
     dataset="digits",
@@ -565,7 +565,7 @@ def test_mixtures_train(tmp_path):
 
 
 def test_asking_for_help_does_not_load_jax():
-    code = "import sys, jaxgan.train, jaxgan.config; sys.exit('jax' in sys.modules)"
+    code = "import sys, jaxgan.train, jaxgan.runs.config; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

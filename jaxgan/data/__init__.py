@@ -1,69 +1,56 @@
-"""Data sets by name. To add one, write its loader and enter it in `DATASETS`.
+"""Data sets by name. To add one, write its loader in a file and add it to `DATASETS`.
 
-A data set is a pytree of arrays with `batch(key, step, size)`: what step number `step` trains on is
-a pure function of the key and the step. It goes into compiled functions as an argument.
+A data set is a pytree of arrays with a function `batch(key, step, size)`: the batch of a step is a
+pure function of the key and the step. Compiled functions take the data set as an argument.
 """
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.data import cache, files, tfds
+from jaxgan.data import tfds
 from jaxgan.data.arrays import Batch as Batch
-from jaxgan.data.arrays import Images, padded
+from jaxgan.data.arrays import Images, fingerprint, pad_images
 from jaxgan.data.digits import digits
+from jaxgan.data.image_folder import check_images, read_images
 from jaxgan.data.mixtures import Mixture, grid, ring
-from jaxgan.data.stacked import Stacked, stacked
+from jaxgan.data.stacked import Stacked, stack_digits
 from jaxgan.errors import UsageError, choose
 from jaxgan.files import given_path
 
 Dataset = Images | Mixture | Stacked
 PARTS = 5
-"""Of a set without splits, one of which is for testing."""
+"""A data set without a test split is divided into so many parts; one of them is for testing."""
 
 
-def _tfds_images(name: str, data_dir, image_size: int | None, split: str | None) -> Images:
-    images, labels, fingerprint = tfds.arrays(name, data_dir, split or "train")
-    return _images(images, labels, name, fingerprint, image_size, _count(labels))
+def _load_tfds(name: str, data_dir, image_size: int | None, split: str | None) -> Images:
+    images, labels, known = tfds.load_arrays(name, data_dir, split or "train")
+    return _make_images(images, labels, name, known, image_size)
 
 
-def _bundled_digits(data_dir, image_size: int | None, split: str | None) -> Images:
+def _load_digits(data_dir, image_size: int | None, split: str | None) -> Images:
     del data_dir
-    if split is not None:
-        return own(*digits(), "digits", image_size, split)
     images, labels = digits()
-    known = cache.fingerprint(images, labels)
-    return _images(images, labels, "digits", known, image_size, _count(labels))
+    if split is not None:
+        return from_arrays(images, labels, "digits", image_size, split)
+    return _make_images(images, labels, "digits", fingerprint(images, labels), image_size)
 
 
-def _stacked_mnist(data_dir, image_size: int | None, split: str | None) -> Stacked:
-    return stacked(_tfds_images("mnist", data_dir, image_size, split))
-
-
-def _count(labels) -> int | None:
-    return None if labels is None else int(np.max(labels)) + 1
-
-
-def _images(
-    images, labels, name: str, fingerprint: str, image_size: int | None, num_classes: int | None
-) -> Images:
-    """Returns a data set of arrays, padded to a size."""
-    images = jnp.asarray(padded(images, image_size))
-    labels = None if labels is None else jnp.asarray(labels)
-    return Images(images, name, fingerprint, labels, num_classes)
+def _load_stacked_mnist(data_dir, image_size: int | None, split: str | None) -> Stacked:
+    return stack_digits(_load_tfds("mnist", data_dir, image_size, split))
 
 
 DATASETS = {
-    **{name: partial(_tfds_images, name) for name in tfds.SOURCES},
-    "digits": _bundled_digits,
-    "stacked_mnist": _stacked_mnist,
+    **{name: partial(_load_tfds, name) for name in tfds.SOURCES},
+    "digits": _load_digits,
+    "stacked_mnist": _load_stacked_mnist,
     "ring": lambda *_: ring(),
     "grid": lambda *_: grid(),
 }
-"""By name: functions of a folder of data, a size of images and a split, each of which may be None.
-"""
+"""By name: functions of a data directory, an image size and a split, each of which may be None."""
 
 
 def load(
@@ -75,31 +62,31 @@ def load(
     stacked_images: int | None = None,
     split: str | None = None,
 ) -> tuple[Dataset, str]:
-    """Returns a data set and a remark, empty unless another was taken than the default.
+    """Returns a data set, and a remark if it is not the default one.
 
-    Without a name it is MNIST or, where that is neither on disk nor to be downloaded and no
-    `data_dir` was given either, the bundled digits. A data set asked for by name is never replaced.
-    data_file: an array or a folder of pictures in the place of a named set, see `files.arrays`.
-    image_size: pixels, in both directions, to which a black border enlarges images.
-    stacked_images: how many triples of stacked MNIST are a fixed set; by default they are fresh.
-    split: "train" or "test", to judge by; unless given, all that a GAN may be trained on: the
-        training split, of a set that has no such splits everything. There a fifth is for testing.
-    Raises `UsageError` for an unknown name or another unusable setting, `RunError` where the data
-    cannot be had.
+    name: by default MNIST or, if that is neither on disk nor downloadable and there is no
+        `data_dir`, scikit-learn's digits. A data set with a name is never replaced by another.
+    data_file: an array or a folder of pictures instead of a name, see `image_folder.read_images`.
+    image_size: height and width to which images are padded with black.
+    stacked_images: the number of images of a fixed set of stacked MNIST; by default every step has
+        new ones.
+    split: "train" or "test", for evaluation. By default all that a GAN may be trained on: the
+        training split or, without splits, all examples, of which a fifth are the test split.
+    Raises `UsageError` for settings that cannot be used, and `RunError` if the data cannot be had.
     """
     if name is not None and data_file is not None:
-        raise UsageError("--dataset and --data-file do not go together: name one of them")
+        raise UsageError("--dataset and --data-file exclude each other: give one of them")
     if stacked_images is not None and name != "stacked_mnist":
-        raise UsageError("--stacked-images is for --dataset stacked_mnist")
+        raise UsageError("--stacked-images needs --dataset stacked_mnist")
     if data_file is not None:
         file = given_path(data_file)
-        return own(*files.arrays(file), name_of(file), image_size, split), ""
+        return from_arrays(*read_images(file), _name_of_file(file), image_size, split), ""
     if name is not None:
         dataset = choose("data set", DATASETS, name)(data_dir, image_size, split)
         if stacked_images is not None:
-            dataset = stacked(dataset.digits, stacked_images)
+            dataset = stack_digits(dataset.digits, stacked_images)
         if image_size is not None and len(dataset.shape) != 3:
-            raise UsageError(f"--image-size is for images, and {name} has none")
+            raise UsageError(f"--image-size needs images, and {name} has none")
         return dataset, ""
     try:
         return DATASETS["mnist"](data_dir, image_size, split), ""
@@ -110,41 +97,54 @@ def load(
         return DATASETS["digits"](None, image_size, split), remark
 
 
-def own(
+def from_arrays(
     images: np.ndarray,
     labels: np.ndarray | None = None,
     name: str = "array",
     image_size: int | None = None,
     split: str | None = None,
 ) -> Images:
-    """Returns the data set of arrays: uint8 `[n, h, w]` or `[n, h, w, c]` and labels `[n]`.
+    """Returns the data set of images, uint8 `[n, h, w]` or `[n, h, w, c]`, and labels `[n]`.
 
-    split: "test" for every fifth of them in an order drawn once, "train" for the others.
-    Raises `UsageError` for images of another type or shape, or labels that do not go with them.
+    split: "test" for every fifth image in a fixed random order, "train" for the others.
+    Raises `UsageError` for images of another type or shape, and labels that do not match them.
     """
-    images = files.checked(np.asarray(images), name)
+    images = check_images(np.asarray(images), name)
     if labels is not None:
         labels = np.asarray(labels)
-        whole = np.issubdtype(labels.dtype, np.integer)
-        if labels.shape != images.shape[:1] or not whole or labels.min() < 0:
-            raise UsageError(f"labels must be {len(images)} whole numbers from 0 on, one an image")
+        integers = np.issubdtype(labels.dtype, np.integer)
+        if labels.shape != images.shape[:1] or not integers or labels.min() < 0:
+            raise UsageError(f"there must be {len(images)} labels, integers from 0 on")
         labels = labels.astype(np.int32)
-    num_classes = _count(labels)
+    num_classes = _count_classes(labels)
     if split is not None:
         if len(images) < 2:
-            raise UsageError(f"{name} holds one image only, which cannot be split for a test")
+            raise UsageError(f"{name} has only one image: it cannot be split for a test")
         order = np.random.Generator(np.random.PCG64(0)).permutation(len(images))
         test = np.arange(len(images)) % PARTS == 0
         chosen = order[test if split == "test" else ~test]
         images, labels = images[chosen], None if labels is None else labels[chosen]
-    known = cache.fingerprint(images, np.zeros(0, np.int32) if labels is None else labels)
-    return _images(images, labels, name, known, image_size, num_classes)
+    known = fingerprint(images, labels)
+    dataset = _make_images(images, labels, name, known, image_size)
+    return dataclasses.replace(dataset, num_classes=num_classes)  # A split may lack a class.
 
 
-def name_of(file: Path) -> str:
-    """Returns what a data set is called: the name of a folder, of a file that without its ending.
+def _make_images(images, labels, name: str, known: str, image_size: int | None) -> Images:
+    """Returns a data set of arrays, padded to a size. known: the fingerprint of the arrays."""
+    images = jnp.asarray(pad_images(images, image_size))
+    num_classes = _count_classes(labels)
+    labels = None if labels is None else jnp.asarray(labels)
+    return Images(images, name, known, labels, num_classes)
 
-    Also of a folder that is given as `.` or `..`.
+
+def _count_classes(labels) -> int | None:
+    return None if labels is None else int(np.max(labels)) + 1
+
+
+def _name_of_file(file: Path) -> str:
+    """Returns the name of a data set: that of a folder, or of a file without its suffix.
+
+    `.` and `..` have the name of the folder that they stand for.
     """
-    whole = file.resolve()
-    return (whole.name if whole.is_dir() else whole.stem) or "images"
+    path = file.resolve()
+    return (path.name if path.is_dir() else path.stem) or "images"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from typing import NamedTuple
 
 import jax
@@ -46,8 +47,13 @@ class Images:
         """The shape of one image, `(h, w, c)`."""
         return tuple(self.images.shape[1:])
 
+    @property
+    def num_examples(self) -> int | None:
+        """The number of images."""
+        return len(self.images)
+
     def describe(self) -> str:
-        """Returns what the set holds, in a few words."""
+        """Returns the content of the set in a few words."""
         classes = f" of {self.num_classes:,} classes" if self.num_classes else ""
         return f"{len(self.images):,} images {'x'.join(map(str, self.shape))}{classes}"
 
@@ -68,20 +74,29 @@ class Images:
         """
         indices = epoch_indices(key, step, size, len(self.images))
         labels = None if self.labels is None else self.labels[indices].astype(jnp.int32)
-        return Batch(unit(self.images[indices]), labels)
+        return Batch(to_float(self.images[indices]), labels)
 
 
-def unit(images: jax.Array) -> jax.Array:
+def fingerprint(images: np.ndarray, labels: np.ndarray | None) -> str:
+    """Returns the SHA-256 of images and labels, with their types and shapes."""
+    digest = hashlib.sha256()
+    for array in (images, np.zeros(0, np.int32) if labels is None else labels):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def to_float(images: jax.Array) -> jax.Array:
     """Returns uint8 images as float32 in [-1, 1]."""
     return images.astype(jnp.float32) / 127.5 - 1
 
 
-def pixels(images: np.ndarray) -> np.ndarray:
+def to_uint8(images: np.ndarray) -> np.ndarray:
     """Returns images in [-1, 1] as uint8, rounded; what lies outside is cut off."""
     return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
-def padded(images: np.ndarray, size: int | None) -> np.ndarray:
+def pad_images(images: np.ndarray, size: int | None) -> np.ndarray:
     """Returns images `[n, h, w, c]` with a black border that makes them `size` pixels each way.
 
     Raises `UsageError` for images that are larger.
@@ -108,7 +123,7 @@ def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int)
     epoch, start = epoch_and_offset(jnp.asarray(step), size, num_examples)
     position = start + jnp.arange(size, dtype=jnp.uint32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(key, "order"), epoch + jnp.arange(2))
-    this_epoch, next_epoch = jax.vmap(permuted, (0, None, None))(
+    this_epoch, next_epoch = jax.vmap(permute, (0, None, None))(
         keys, position % num_examples, num_examples
     )
     return jnp.where(position < num_examples, this_epoch, next_epoch).astype(jnp.int32)
@@ -142,7 +157,7 @@ def _product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     return a_high * b_high + (middle >> 16) + (other >> 16), a * b
 
 
-def permuted(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
+def permute(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
     """Returns where a permutation of `range(size)`, chosen by the key, sends `positions`.
 
     positions: uint32, any shape, below `size`; each is computed on its own, for any size.

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import RunError
+from jaxgan.errors import RunError, first_line
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -49,7 +49,7 @@ class Unreadable(Unavailable):
     why = "not readable without the packages tensorflow-datasets and array-record"
 
 
-def tfds_package():
+def import_tfds():
     """Returns TFDS, told to be quiet. Raises `Unreadable`."""
     try:
         import array_record  # noqa: F401
@@ -69,14 +69,14 @@ def tfds_package():
 
 
 @functools.cache
-def tensorflow_free(name: str):
+def make_builder(name: str):
     """Returns TFDS's builder of `name`, under the same name and version, without TensorFlow.
 
     TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
     Python's own modules and hands over PNG files. Download, checksums, features and files remain
     TFDS's.
     """
-    tfds_package()
+    import_tfds()
     from tensorflow_datasets.core import registered
 
     module, class_name = SOURCES[name].builder
@@ -162,8 +162,3 @@ def _idx(path) -> np.ndarray:
     rank = data[3]
     shape = np.frombuffer(data, ">u4", count=rank, offset=4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
-
-
-def first_line(error: Exception) -> str:
-    """Returns what is worth printing of an error."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -27,8 +27,13 @@ class Mixture:
         """The shape of one point, `(2,)`."""
         return tuple(self.means.shape[1:])
 
+    @property
+    def num_examples(self) -> int | None:
+        """None: there are as many as one likes."""
+        return None
+
     def describe(self) -> str:
-        """Returns what the set holds, in a few words."""
+        """Returns the content of the set in a few words."""
         return f"{len(self.means)} Gaussians in the plane"
 
     @property

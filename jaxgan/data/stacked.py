@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.data.arrays import Batch, Images, epoch_indices, unit
+from jaxgan.data.arrays import Batch, Images, epoch_indices, to_float
 from jaxgan.keys import stream
 
 CHANNELS = 3
@@ -37,8 +37,13 @@ class Stacked:
         """The shape of one image, `(h, w, 3)`."""
         return (*self.digits.shape[:2], CHANNELS)
 
+    @property
+    def num_examples(self) -> int | None:
+        """None: evaluation draws as many as it needs."""
+        return None
+
     def describe(self) -> str:
-        """Returns what the set holds, in a few words."""
+        """Returns the content of the set in a few words."""
         amount = "fresh" if self.triples is None else f"{len(self.triples):,}"
         return f"{amount} triples of {self.digits.describe()}"
 
@@ -69,10 +74,10 @@ class Stacked:
             chosen = self.triples[epoch_indices(key, step, size, len(self.triples))]
         images = jnp.moveaxis(self.digits.images[chosen][..., 0], 1, -1)
         labels = self.digits.labels[chosen].astype(jnp.int32) @ jnp.array(PLACES)
-        return Batch(unit(images), labels)
+        return Batch(to_float(images), labels)
 
 
-def stacked(digits: Images, num_images: int | None = None) -> Stacked:
+def stack_digits(digits: Images, num_images: int | None = None) -> Stacked:
     """Returns stacked images: fresh ones in every step, or a fixed set of `num_images`.
 
     The fixed set is the same for every run, so that protocols which ask for one can be followed:

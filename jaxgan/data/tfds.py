@@ -1,60 +1,64 @@
 """What TensorFlow Datasets has prepared, decoded once and kept."""
 
+import contextlib
 import hashlib
 import os
-import shutil
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from jaxgan.data import cache
-from jaxgan.data.builders import SOURCES, Unavailable, first_line, tensorflow_free, tfds_package
-from jaxgan.errors import RunError, UsageError
-from jaxgan.files import given_path
+from jaxgan import store
+from jaxgan.data.arrays import fingerprint
+from jaxgan.data.builders import SOURCES, Unavailable, import_tfds, make_builder
+from jaxgan.errors import RunError, UsageError, first_line
+from jaxgan.files import given_path, user_cache
 
 PROBE_SECONDS = 4.0
 DECODED_AT_ONCE = 1000
 
 
-def arrays(
+def load_arrays(
     name: str, data_dir: str | Path | None = None, split: str = "train"
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Returns images uint8 `[n, h, w, c]`, labels uint8 `[n]` and their fingerprint.
 
-    Decoded arrays are kept beside the prepared files, or in the user's cache where those are
-    read-only, under a name that holds the digest of the files they come from.
-    data_dir: TFDS's; `TFDS_DATA_DIR`, else `~/tensorflow_datasets`, unless given.
-    Raises `Unavailable`, `RunError` where files are damaged or cannot be read, `UsageError` for a
-    missing `data_dir`.
+    Decoded arrays are saved beside the prepared files or, if those are read-only, in the user's
+    cache, under a name with the digest of the files that they come from.
+    data_dir: the directory of TFDS; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
+    Raises `Unavailable`, `RunError` for files that are damaged or cannot be read, and `UsageError`
+    for a `data_dir` that is not a directory.
     """
     root = data_root(data_dir)
     if data_dir is not None and not root.is_dir():
-        raise UsageError(f"--data-dir {data_dir} is not a folder; name the one that holds {name}/")
+        raise UsageError(f"--data-dir {data_dir} is not a folder: give the one that holds {name}/")
     directory = _prepared(root, name)
     if directory is None:
-        directory = _decoded_only(root, name, split)
-        if directory is not None:
-            return cache.load(directory)
+        if (file := _decoded_only(root, name, split)) is not None:
+            try:
+                return _load_decoded(file)
+            except ValueError as error:
+                raise RunError(f"the arrays in {file} are damaged: delete that file") from error
         directory = prepare(name, root)
     files = sorted(directory.glob(f"*-{split}.array_record*"))
     if not files:
         raise RunError(_damaged(directory, f"it has no *-{split}.array_record files"))
     about = [directory / "dataset_info.json", directory / "features.json"]
-    folder = f"jaxgan-{split}-{_digest([*files, *(path for path in about if path.exists())])}"
-    places = [directory / folder, cache.user_directory() / name / folder]
+    digest = _digest([*files, *(path for path in about if path.exists())])
+    decoded = f"jaxgan-{split}-{digest}.safetensors"
+    places = [directory / decoded, user_cache() / name / decoded]
     for place in places:
-        try:
-            found = cache.load(place)
-        except RunError:  # The prepared files are at hand: decode them again.
-            shutil.rmtree(place, ignore_errors=True)
-            continue
-        if found is not None:
-            return found
+        with contextlib.suppress(FileNotFoundError, ValueError):  # Damaged: decode again.
+            return _load_decoded(place)
     images, labels = decode(directory, split, SOURCES[name].shape)
-    _keep(places if _writable(directory) else places[1:], images, labels)
-    return images, labels, cache.fingerprint(images, labels)
+    _save_decoded(places if _writable(directory) else places[1:], images, labels)
+    return images, labels, fingerprint(images, labels)
+
+
+def _load_decoded(file: Path) -> tuple[np.ndarray, np.ndarray, str]:
+    arrays = store.load(file).arrays
+    return arrays["images"], arrays["labels"], fingerprint(arrays["images"], arrays["labels"])
 
 
 def data_root(data_dir: str | Path | None) -> Path:
@@ -68,7 +72,7 @@ def data_root(data_dir: str | Path | None) -> Path:
     try:
         return Path.home() / "tensorflow_datasets"
     except RuntimeError:
-        return cache.user_directory() / "tensorflow_datasets"
+        return user_cache() / "tensorflow_datasets"
 
 
 def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +80,7 @@ def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
 
     Raises `RunError` where a file is damaged or cannot be read, `Unreadable`.
     """
-    tfds = tfds_package()
+    tfds = import_tfds()
     from array_record.python.array_record_module import ArrayRecordReader
     from tqdm import tqdm
 
@@ -104,8 +108,8 @@ def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
 
 def prepare(name: str, root: Path) -> Path:
     """Downloads and prepares a data set and returns its folder. Raises `Unavailable`."""
-    tfds = tfds_package()
-    builder = tensorflow_free(name)(data_dir=root, file_format="array_record")
+    tfds = import_tfds()
+    builder = make_builder(name)(data_dir=root, file_format="array_record")
     url = SOURCES[name].url(builder)
     looked = (
         f"{name} is not prepared in {builder.data_dir} (dataset_info.json, features.json, "
@@ -132,9 +136,9 @@ def _prepared(root: Path, name: str) -> Path | None:
 
 
 def _decoded_only(root: Path, name: str, split: str) -> Path | None:
-    """Returns decoded arrays that were brought here without the files they come from."""
-    found = (root / name).glob(f"*/jaxgan-{split}-*/fingerprint.json")
-    return max((path.parent for path in found), key=lambda p: _version(p.parent), default=None)
+    """Returns a file of decoded arrays that was copied here without the files they come from."""
+    found = (root / name).glob(f"*/jaxgan-{split}-*.safetensors")
+    return max(found, key=lambda path: _version(path.parent), default=None)
 
 
 def _version(path: Path) -> list[int]:
@@ -153,12 +157,13 @@ def _writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK) and bool(directory.stat().st_mode & 0o222)
 
 
-def _keep(places: list[Path], images: np.ndarray, labels: np.ndarray) -> None:
+def _save_decoded(places: list[Path], images: np.ndarray, labels: np.ndarray) -> None:
+    """Saves decoded arrays in the first place that can be written."""
     for place in places:
         try:
-            return cache.save(place, images, labels)
+            return store.save(place, {"images": images, "labels": labels})
         except OSError as error:
-            print(f"jaxgan: decoded images not kept in {place.parent}: {error}", file=sys.stderr)
+            print(f"jaxgan: decoded images not saved in {place.parent}: {error}", file=sys.stderr)
 
 
 def _reachable(url: str) -> bool:

@@ -1,1 +1,129 @@
-"""What samples are worth: pure functions of features, and the networks that features come from."""
+"""The metrics of samples, as one table of pure functions of features.
+
+To add a metric, write a function in a file of its own and add a line to `METRICS`. The function
+takes fields of `Comparison`, which the line names. The table of `jaxgan.evaluate`, the scores in
+`metrics.jsonl` and `evaluation.json`, and the panels of `curves.png` follow from `METRICS`.
+"""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from jaxgan.metrics.classes import class_accuracy, class_kl
+from jaxgan.metrics.fid import fid
+from jaxgan.metrics.inception_score import inception_score
+from jaxgan.metrics.kid import kid
+from jaxgan.metrics.modes import mixture_modes, stacked_modes
+from jaxgan.metrics.prdc import prdc
+
+
+class Comparison(NamedTuple):
+    """Samples and the data that they are compared with. What does not apply is None.
+
+    real, fake: features `[n, d]` of real and of generated samples. rng: for metrics that draw.
+    logits: `[n, classes]`, of the generated samples. classes: `[n]`, what the generated samples
+    were classified as. labels: `[m]`, the labels of the data. num_classes: of the data.
+    requested: `[n]`, the classes that a conditional generator was asked for.
+    classification_accuracy: the accuracy on real test images of a classifier trained on samples.
+    points, means, scale: samples `[n, 2]` of a mixture of Gaussians, its means `[modes, 2]` and
+    their standard deviation. triples: `[n]`, classes of samples of stacked MNIST.
+    class_frequencies: `[1000]`, the frequencies of these classes in the data.
+    """
+
+    real: np.ndarray | None = None
+    fake: np.ndarray | None = None
+    rng: np.random.Generator | None = None
+    logits: np.ndarray | None = None
+    classes: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    num_classes: int | None = None
+    requested: np.ndarray | None = None
+    classification_accuracy: float | None = None
+    points: np.ndarray | None = None
+    means: np.ndarray | None = None
+    scale: float | None = None
+    triples: np.ndarray | None = None
+    class_frequencies: np.ndarray | None = None
+
+
+class Metric(NamedTuple):
+    """One line of the table of metrics.
+
+    name: in `evaluation.json` and `metrics.jsonl`. title: in tables. digits: after the point.
+    direction: which values are better; "" for a value that is right at that of real data.
+    function: from the named fields of a `Comparison` to a number, or to a named tuple that has the
+    metric as a field. It is not called, and the metric has no value, if one of the fields is None.
+    quick: whether it is also computed during training. scale: factor of the number in tables.
+    """
+
+    name: str
+    title: str
+    digits: int
+    direction: Literal["lower", "higher", ""]
+    function: Callable
+    inputs: tuple[str, ...]
+    quick: bool = False
+    scale: float = 1
+
+    def format(self, mean: float, std: float | None = None) -> str:
+        """Returns a value as tables show it, with its standard deviation if there is one."""
+        text = self._rounded(mean)
+        return text if std is None else f"{text} ± {self._rounded(std)}"
+
+    def _rounded(self, value: float) -> str:
+        value *= self.scale
+        return f"{value:.{self.digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+FEATURES = ("real", "fake")
+MIXTURE = ("points", "means", "scale")
+CLASSES = ("classes", "requested")
+STACKED = ("triples", "class_frequencies")
+METRICS = (
+    Metric("fid", "FID", 2, "lower", fid, FEATURES, quick=True),
+    Metric("kid", "KID x 1000", 2, "lower", kid, (*FEATURES, "rng"), scale=1000),
+    Metric("score", "IS", 2, "higher", inception_score, ("logits",)),
+    Metric("precision", "precision", 3, "higher", prdc, FEATURES, quick=True),
+    Metric("recall", "recall", 3, "higher", prdc, FEATURES, quick=True),
+    Metric("density", "density", 3, "higher", prdc, FEATURES),
+    Metric("coverage", "coverage", 3, "higher", prdc, FEATURES),
+    Metric("class_kl", "class KL", 3, "lower", class_kl, ("classes", "labels", "num_classes")),
+    Metric(
+        "asked_accuracy", "class accuracy", 3, "higher", class_accuracy, ("classes", "requested")
+    ),
+    Metric("cas", "CAS", 3, "higher", float, ("classification_accuracy",)),
+    Metric("modes", "modes", 1, "higher", mixture_modes, MIXTURE, quick=True),
+    Metric("high_quality", "high quality", 3, "", mixture_modes, MIXTURE, quick=True),
+    Metric("reverse_kl", "reverse KL", 3, "lower", mixture_modes, MIXTURE),
+    Metric("covariance_ratio", "covariance ratio", 3, "", mixture_modes, MIXTURE),
+    Metric("modes", "modes", 1, "higher", stacked_modes, STACKED),
+    Metric("kl_uniform", "KL uniform", 3, "lower", stacked_modes, STACKED),
+    Metric("kl_data", "KL data", 3, "lower", stacked_modes, STACKED),
+    Metric("kl_corrected", "KL corrected", 3, "lower", stacked_modes, STACKED),
+    Metric("floor", "KL floor", 3, "", stacked_modes, STACKED),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+"""The lines by name. Two data sets have "modes", which tables show alike."""
+
+
+def compute_metrics(comparison: Comparison, quick: bool = False) -> dict[str, float]:
+    """Returns the metrics that apply to a comparison, by name.
+
+    A metric without a finite value, such as a variance of no samples, is left out.
+    quick: compute those alone that are quick enough for training.
+    Raises `UsageError` for samples that a metric cannot be computed of.
+    """
+    results: dict[Callable, object] = {}
+    values = {}
+    for metric in METRICS:
+        inputs = [getattr(comparison, name) for name in metric.inputs]
+        if any(each is None for each in inputs) or (quick and not metric.quick):
+            continue
+        if metric.function not in results:
+            results[metric.function] = metric.function(*inputs)
+        result = results[metric.function]
+        value = float(getattr(result, metric.name, result))
+        if np.isfinite(value):
+            values[metric.name] = value
+    return values

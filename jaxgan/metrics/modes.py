@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.metrics.features import checked
-from jaxgan.metrics.score import corrected_kl_divergence, histogram, kl_divergence
+from jaxgan.metrics.classes import corrected_kl_divergence, count_classes, kl_divergence
+from jaxgan.metrics.features import check_features
 
 DEVIATIONS = 3.0
 """Within so many standard deviations of a mean a sample is of high quality."""
@@ -31,12 +31,12 @@ def mixture_modes(points: np.ndarray, means: np.ndarray, scale: float) -> Mixtur
     scale: their standard deviation. Distances are Euclidean (Srivastava et al. 2017, VEEGAN; Lin
     et al. 2018, PacGAN). Raises `UsageError` for points that are not finite, or all the same.
     """
-    points = checked(points, "generated samples").astype(np.float64)
+    points = check_features(points, "generated samples").astype(np.float64)
     means = np.asarray(means, np.float64)
     distances = np.linalg.norm(points[:, None] - means, axis=-1)
     nearest = distances.argmin(axis=1)
     good = distances.min(axis=1) < DEVIATIONS * scale
-    counts = histogram(nearest, len(means))
+    counts = count_classes(nearest, len(means))
     captured = np.unique(nearest[good])
     groups = (points[good & (nearest == mode)] for mode in captured)
     spreads = [own.var(axis=0, ddof=1).mean() for own in groups if len(own) > 1]
@@ -74,7 +74,7 @@ def stacked_modes(labels: np.ndarray, frequencies: np.ndarray) -> StackedModes:
 
     frequencies: of the modes in the data, `[1000]`, none of them zero.
     """
-    counts = histogram(labels, len(frequencies))
+    counts = count_classes(labels, len(frequencies))
     floor = kl_divergence(frequencies) + (len(frequencies) - 1) / (2 * counts.sum())
     return StackedModes(
         modes=int(np.count_nonzero(counts)),

@@ -7,7 +7,13 @@ import flax.linen as nn
 import jax
 
 from jaxgan.networks.conv import Conv, ConvTranspose
-from jaxgan.networks.shared import Dense, halvings, identity, joined, judgement
+from jaxgan.networks.shared import (
+    Dense,
+    append_class_embedding,
+    count_halvings,
+    identity,
+    projection_head,
+)
 
 INIT = nn.initializers.normal(0.02)
 SLOPE = 0.2
@@ -34,9 +40,9 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns images `[n, *shape]`."""
-        count, (height, width) = halvings(self.shape, "dcgan")
+        count, (height, width) = count_halvings(self.shape, "dcgan")
         channels = self.width * 2 ** (count - 1)
-        x = joined(latents, labels, self.num_classes)
+        x = append_class_embedding(latents, labels, self.num_classes)
         x = Dense(height * width * channels, use_bias=False, kernel_init=INIT)(x)
         x = nn.relu(_batch_norm(x.reshape(-1, height, width, channels), train))
         layer = partial(ConvTranspose, kernel_init=INIT)
@@ -59,14 +65,14 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns logits `[n]`."""
-        count, _ = halvings(images.shape[1:], "dcgan")
+        count, _ = count_halvings(images.shape[1:], "dcgan")
         layer = partial(Conv, kernel_size=4, strides=2, kernel_init=INIT)
         x = nn.leaky_relu(layer(self.width)(images), SLOPE)
         for stage in range(1, count):
             x = layer(self.width * 2**stage, use_bias=not self.batch_norm)(x)
             x = nn.leaky_relu(_batch_norm(x, train) if self.batch_norm else x, SLOPE)
         x = x.reshape(len(x), -1)
-        return judgement(x, labels, self.num_classes, kernel_init=INIT)
+        return projection_head(x, labels, self.num_classes, kernel_init=INIT)
 
 
 def dcgan(
@@ -82,7 +88,7 @@ def dcgan(
     batch norms.
     Raises `UsageError` for examples that are not images of such a size.
     """
-    halvings(shape, "dcgan")
+    count_halvings(shape, "dcgan")
     width = width or 64
     output = nn.tanh if bounded else identity
     return (

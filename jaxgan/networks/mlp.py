@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
-from jaxgan.networks.shared import Dense, identity, joined, judgement
+from jaxgan.networks.shared import Dense, append_class_embedding, identity, projection_head
 
 
 class Generator(nn.Module):
@@ -26,7 +26,7 @@ class Generator(nn.Module):
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns examples `[n, *shape]`."""
         del train
-        x = joined(latents, labels, self.num_classes)
+        x = append_class_embedding(latents, labels, self.num_classes)
         for width in self.features:
             x = nn.relu(Dense(width)(x))
         x = Dense(math.prod(self.shape))(x)
@@ -51,7 +51,7 @@ class Discriminator(nn.Module):
         x = examples.reshape(len(examples), -1)
         for width in self.features:
             x = nn.leaky_relu(Dense(width)(x), self.slope)
-        return judgement(x, labels, self.num_classes)
+        return projection_head(x, labels, self.num_classes)
 
 
 def mlp(

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv
-from jaxgan.networks.shared import Dense, class_embedding, halvings, joined
+from jaxgan.networks.shared import Dense, append_class_embedding, class_embedding, count_halvings
 
 SLOPE = 0.2
 GAIN = np.sqrt(2 / (1 + SLOPE**2))
@@ -66,14 +66,16 @@ class Generator(nn.Module):
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns images `[n, *shape]`."""
         del train
-        _, size = halvings(self.shape, "r3gan")
+        _, size = count_halvings(self.shape, "r3gan")
         dtype, latents = latents.dtype, latents.astype(jnp.float32)
-        x = joined(latents, labels, self.num_classes, (self.num_classes or 1) ** -0.5)
+        x = append_class_embedding(
+            latents, labels, self.num_classes, (self.num_classes or 1) ** -0.5
+        )
         basis = self.param("basis", nn.initializers.normal(1.0), (*size, self.widths[0]))
         x = basis * Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)[:, None, None]
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = doubled(_widened(x.astype(dtype), width))
+                x = upsample(_widened(x.astype(dtype), width))
             for _ in range(BLOCKS):
                 x = Block(BLOCKS * len(self.widths))(x)
         return Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR)(x)
@@ -96,7 +98,7 @@ class Discriminator(nn.Module):
         x = layer(self.widths[0], 1)(images)
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = _widened(halved(x), width)
+                x = _widened(downsample(x), width)
             if stage == len(self.widths) - 1:
                 x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
@@ -120,7 +122,7 @@ def r3gan(
     Raises `UsageError` for another width and for examples that are not images of such a size.
     """
     del bounded, d_batch_norm
-    count, _ = halvings(shape, "r3gan")
+    count, _ = count_halvings(shape, "r3gan")
     width = width or 256
     if width % (GROUP // EXPANSION):
         raise UsageError(f"--width {width} of r3gan must be a multiple of {GROUP // EXPANSION}")
@@ -128,7 +130,7 @@ def r3gan(
     return Generator(tuple(shape), widths, num_classes), Discriminator(widths, num_classes)
 
 
-def doubled(x: jax.Array) -> jax.Array:
+def upsample(x: jax.Array) -> jax.Array:
     """Returns images `[n, 2 h, 2 w, c]`, interpolated with the taps [1, 3, 3, 1] / 4.
 
     Beyond the border there are zeros, so that the outermost pixels are 3/4 of their neighbours.
@@ -136,7 +138,7 @@ def doubled(x: jax.Array) -> jax.Array:
     return _resampled(x, *(_doubling(size) for size in x.shape[1:3]))
 
 
-def halved(x: jax.Array) -> jax.Array:
+def downsample(x: jax.Array) -> jax.Array:
     """Returns images `[n, h / 2, w / 2, c]`, averaged with the taps [1, 3, 3, 1] / 8."""
     return _resampled(x, *(_doubling(size // 2).T / 2 for size in x.shape[1:3]))
 

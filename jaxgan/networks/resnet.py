@@ -11,8 +11,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
-from jaxgan.networks.conv import Conv, doubled
-from jaxgan.networks.shared import Dense, halvings, identity, joined, judgement
+from jaxgan.networks.conv import Conv, upsample
+from jaxgan.networks.shared import (
+    Dense,
+    append_class_embedding,
+    count_halvings,
+    identity,
+    projection_head,
+)
 
 MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
@@ -28,11 +34,11 @@ class GeneratorBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns images `[n, 2 h, 2 w, features]`."""
         main = nn.relu(_batch_norm(x, train))
-        main = Conv(self.features, double=True, kernel_init=MAIN)(main)
+        main = Conv(self.features, upsample_first=True, kernel_init=MAIN)(main)
         main = nn.relu(_batch_norm(main, train))
         main = Conv(self.features, kernel_init=MAIN)(main)
         # A 1x1 convolution and the doubling change places freely; this way there is less to do.
-        return main + doubled(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
+        return main + upsample(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
 
 
 class DiscriminatorBlock(nn.Module):
@@ -49,7 +55,7 @@ class DiscriminatorBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns images `[n, h, w, features]` of images `[n, h, w, c]`, or half as large."""
         normed = lambda layer: _spectral_norm(layer, train)
-        size = halved if self.halve else identity
+        size = downsample if self.halve else identity
         main = x if self.first else nn.relu(x)
         main = normed(Conv(self.features, kernel_init=MAIN))(main)
         main = size(normed(Conv(self.features, kernel_init=MAIN))(nn.relu(main)))
@@ -69,8 +75,8 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns images `[n, *shape]`."""
-        count, (height, width) = halvings(self.shape, "resnet")
-        x = joined(latents, labels, self.num_classes)
+        count, (height, width) = count_halvings(self.shape, "resnet")
+        x = append_class_embedding(latents, labels, self.num_classes)
         x = Dense(height * width * self.width, kernel_init=SHORTCUT)(x)
         x = x.reshape(-1, height, width, self.width)
         for _ in range(count):
@@ -94,7 +100,7 @@ class Discriminator(nn.Module):
         x = DiscriminatorBlock(self.width)(x, train)
         x = nn.relu(x).sum(axis=(1, 2), dtype=jnp.float32)
         normed = lambda layer: _spectral_norm(layer, train)
-        return judgement(x, labels, self.num_classes, normed, kernel_init=SHORTCUT)
+        return projection_head(x, labels, self.num_classes, normed, kernel_init=SHORTCUT)
 
 
 def resnet(
@@ -110,7 +116,7 @@ def resnet(
     Raises `UsageError` for examples that are not images of such a size.
     """
     del d_batch_norm
-    halvings(shape, "resnet")
+    count_halvings(shape, "resnet")
     if shape[0] % 4 or shape[1] % 4:  # The discriminator halves twice, whatever the size.
         size = f"{shape[0]} x {shape[1]}"
         raise UsageError(f"--network resnet wants images of a multiple of 4 pixels, not {size}")
@@ -122,7 +128,7 @@ def resnet(
     )
 
 
-def halved(x: jax.Array) -> jax.Array:
+def downsample(x: jax.Array) -> jax.Array:
     """Returns images `[n, h / 2, w / 2, c]`, the means of four pixels."""
     return sum(x[:, i::2, j::2] for i in range(2) for j in range(2)) / 4
 

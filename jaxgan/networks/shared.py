@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
-from jaxgan.networks.conv import biased
+from jaxgan.networks.conv import add_bias
 
 SMALLEST = 4
 
@@ -24,7 +24,7 @@ class Dense(nn.Module):
         """Returns `[n, features]`."""
         kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features))
         x = x @ kernel.astype(x.dtype)
-        return biased(self, x) if self.use_bias else x
+        return add_bias(self, x) if self.use_bias else x
 
 
 def class_embedding(
@@ -46,7 +46,7 @@ def class_embedding(
     return classes if labels.ndim == 1 else classes.sum(axis=1)
 
 
-def joined(
+def append_class_embedding(
     latents: jax.Array,
     labels: jax.Array | None,
     num_classes: int | None,
@@ -66,7 +66,7 @@ def joined(
     return jnp.concatenate([latents, classes.astype(latents.dtype)], axis=-1)
 
 
-def judgement(
+def projection_head(
     features: jax.Array,
     labels: jax.Array | None,
     num_classes: int | None,
@@ -91,7 +91,7 @@ def judgement(
     return logits + (classes * features).sum(axis=-1)
 
 
-def halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, int]]:
+def count_halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, int]]:
     """Returns how often images of a shape can be halved, and the size that is then left.
 
     Not below 4 pixels: 28 becomes 14 and 7, and 32 becomes 16, 8 and 4.

@@ -1,0 +1,48 @@
+"""Limits of settings, declared beside the field of a dataclass and checked in one place."""
+
+import dataclasses
+import types
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from jaxgan.errors import UsageError, check_choice
+
+
+class Range(NamedTuple):
+    """The smallest and the largest value of a number, both allowed, and their wording."""
+
+    low: float
+    high: float
+    wording: str
+
+
+def check_fields(settings: Any) -> None:
+    """Raises `UsageError` for a field outside of its type's limits.
+
+    settings: a dataclass. A type may be `Literal` values, a number that is `Annotated` with a
+    `Range`, a tuple of these, or a union of them; other types have no limits.
+    """
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):
+        flag = "--" + field.name.replace("_", "-")
+        _check_value(flag, getattr(settings, field.name), hints[field.name])
+
+
+def _check_value(flag: str, value: Any, hint: Any) -> None:
+    if get_origin(hint) in (Union, types.UnionType):
+        literals = [each for hint in get_args(hint) if _is_literal(hint) for each in get_args(hint)]
+        if value is None or value in literals:
+            return
+        hint = next(each for each in get_args(hint) if each is not type(None))
+    if _is_literal(hint):
+        check_choice(f"value {value!r} of {flag}", value, get_args(hint))
+    elif get_origin(hint) is tuple:
+        for each in value:
+            _check_value(flag, each, get_args(hint)[0])
+    elif get_origin(hint) is Annotated:
+        for limit in get_args(hint)[1:]:
+            if isinstance(limit, Range) and not limit.low <= value <= limit.high:
+                raise UsageError(f"{flag} {value} must be {limit.wording}")
+
+
+def _is_literal(hint: Any) -> bool:
+    return get_origin(hint) is Literal

@@ -1,0 +1,85 @@
+"""What a kind of data has to provide for its evaluation."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxgan.data import Dataset
+from jaxgan.metrics import Comparison
+from jaxgan.metrics.kid import SUBSET_SIZE
+from jaxgan.runs.description import Description
+
+SAMPLES_PER_FEATURE = 10
+"""With fewer samples for each feature, the bias of FID is not small."""
+
+
+class Features(NamedTuple):
+    """What was computed of samples: features `[n, d]`, and what a classifier makes of them.
+
+    logits: `[n, classes]`, None without a classifier of classes. classes: `[n]`, those that the
+    samples were classified as, or None.
+    """
+
+    features: np.ndarray
+    logits: np.ndarray | None = None
+    classes: np.ndarray | None = None
+
+    def head(self, count: int) -> "Features":
+        """Returns the features of the first `count` samples."""
+        return Features(*(None if each is None else each[:count] for each in self))
+
+
+class Splits(NamedTuple):
+    """The data of a run: its training and its test split, images without padding."""
+
+    train: Dataset
+    test: Dataset
+
+
+class Protocol(NamedTuple):
+    """How the samples of a kind of data are compared with real ones.
+
+    about: the name of the features and their digest, for those who compare numbers.
+    extract_features: from samples `[n, ...]` as a generator draws them to `Features`. Padding of
+        images is removed.
+    compare: `(real, fake, count) -> Comparison`, from the features of real and generated samples,
+        of which `count` are compared.
+    num_samples: from the number of samples to compare to the number to draw.
+    min_samples: the smallest number of samples that can be compared.
+    remark: from the number of samples and that of features to remarks on the accuracy of metrics.
+    classification_accuracy: from images and labels to the accuracy on real test images of a
+        classifier trained on them; None for data without classes to learn.
+    """
+
+    about: dict
+    extract_features: Callable[[np.ndarray], Features]
+    compare: Callable[[Features, Features, int], Comparison]
+    num_samples: Callable[[int], int] = lambda count: count
+    min_samples: int = 2
+    remark: Callable[[int, int], list[str]] = lambda count, size: []
+    classification_accuracy: Callable[[np.ndarray, np.ndarray], float] | None = None
+
+
+MakeProtocol = Callable[[Description, Splits, Path | None], Protocol]
+"""From the description of a run, its data, and perhaps a file with the weights of Inception."""
+
+
+def remark_on_few_samples(count: int, size: int) -> list[str]:
+    """Returns remarks on metrics of features that need more samples than there are.
+
+    count: the number of samples. size: the number of features.
+    """
+    remarks = []
+    if count < SAMPLES_PER_FEATURE * size:
+        remarks.append(
+            f"FID of {count:,} samples with {size:,} features is biased upwards: compare it with "
+            "FID of equally many samples only"
+        )
+    if count < SUBSET_SIZE:
+        remarks.append(
+            f"KID of {count:,} samples is a single estimate, since a subset has {SUBSET_SIZE:,}: "
+            "its deviation is large"
+        )
+    return remarks

@@ -1,0 +1,51 @@
+"""The evaluation of generators during training, by which the best one is chosen.
+
+Samples are compared with a part of the training split and have latents of their own. So the test
+split can evaluate the generator that was chosen.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from jaxgan.errors import UsageError
+from jaxgan.evaluation.reference import (
+    PROTOCOLS,
+    check_data,
+    extract_real_features,
+    limit_samples,
+    load_splits,
+)
+from jaxgan.evaluation.samples import draw_samples, request_classes, selection_key
+from jaxgan.metrics import compute_metrics
+from jaxgan.runs.description import Description
+from jaxgan.runs.generators import make_sampler
+
+SAMPLES = 2_000
+
+
+def make_score(run: Description) -> Callable[[dict], dict[str, float]]:
+    """Returns the function from a generator's variables to the metrics that are quick to compute.
+
+    Raises `UsageError` for data that are not those of the run, or that are too few.
+    """
+    try:
+        check_data(run)
+        splits = load_splits(run)
+        protocol = PROTOCOLS[type(splits.train)](run, splits, None)
+        count = limit_samples(protocol, SAMPLES, (splits.train,))
+    except UsageError as error:
+        raise UsageError(f"remove --evaluate-every: {error}") from error
+    train, key = splits.train, selection_key()
+    real, _ = extract_real_features(protocol, train, f"selection {count}", key)
+    requested = request_classes(run, train, key, count)
+    draw = jax.jit(make_sampler(run).sample, static_argnums=2)
+
+    def score(variables: dict) -> dict[str, float]:
+        samples = draw_samples(functools.partial(draw, variables), key, count, requested)
+        comparison = protocol.compare(real, protocol.extract_features(samples), count)
+        return compute_metrics(comparison._replace(rng=np.random.default_rng(0)), quick=True)
+
+    return score

@@ -1,0 +1,163 @@
+"""The training of a run in chunks: each chunk is one call of a compiled program of many steps."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan.gan import GAN, GANState, Metrics
+from jaxgan.parallel.layout import Layout
+from jaxgan.parallel.operations import count_operations
+from jaxgan.parallel.transforms import over_seeds, scan_steps
+from jaxgan.trees import non_finite_leaves
+
+LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+SECONDS_PER_CHUNK = 1.0
+RATES = {"cpu": 8e10, "gpu": 5e12}
+"""Floating-point operations per second that a step reaches at least, by platform."""
+
+
+class Program(NamedTuple):
+    """What a run computes, as functions that are jitted for its layout.
+
+    images_per_step: the number of real images of a step, `d_steps` times the batch size.
+    sample: `(key, state) -> images`. averaged: `(key, state) -> variables` of the averaged
+    generator. snapshot: `(key, state) -> Snapshot`. to_host: copies of arrays that this process can
+    read. None of the four waits for its results, and no later call overwrites them.
+    """
+
+    gan: GAN
+    layout: Layout
+    images_per_step: int
+    sample: Callable
+    averaged: Callable
+    snapshot: Callable
+    to_host: Callable
+
+
+def make_program(gan: GAN, layout: Layout, images_per_step: int, num_samples: int) -> Program:
+    """Returns the program of a run. num_samples: the number of samples of a picture."""
+    averaged = layout.map_seeds(gan.averaged)
+    # A seed among several is frozen before its state becomes non-finite.
+    find = non_finite_leaves if layout.seeds is None else lambda state: {}
+    return Program(
+        gan=gan,
+        layout=layout,
+        images_per_step=images_per_step,
+        sample=layout.jit_to_host(
+            layout.map_seeds(functools.partial(gan.sample, num_samples=num_samples))
+        ),
+        averaged=layout.jit_to_host(averaged),
+        snapshot=layout.jit_to_host(
+            lambda key, state: Snapshot(state, averaged(key, state), find(state))
+        ),
+        to_host=layout.jit_to_host(),
+    )
+
+
+class Snapshot(NamedTuple):
+    """A copy of a state that no later call overwrites.
+
+    generator: the variables of the averaged generator. non_finite: by the path of a leaf, whether
+    it holds a value that is not finite; empty with several seeds.
+    """
+
+    state: GANState
+    generator: dict
+    non_finite: dict[str, jax.Array]
+
+
+class Chunk(NamedTuple):
+    """The results of one call, which may still be computing: nothing was fetched yet.
+
+    With several seeds every array has a leading axis, with one entry for each seed.
+
+    first, last: numbers of the chunk's steps, counted from 1. metrics: arrays `[last - first + 1]`.
+    taken: the number of steps that the state has taken, a scalar; below `last` if it was frozen.
+    images: samples after the last step, if a picture is due. snapshot: the state after the last
+    step, if a checkpoint is due. generator: the variables of the averaged generator, if an
+    evaluation is due.
+    """
+
+    first: int
+    last: int
+    metrics: Metrics
+    taken: jax.Array
+    images: jax.Array | None = None
+    snapshot: Snapshot | None = None
+    generator: dict | None = None
+
+
+class Plan(NamedTuple):
+    """When to do what, in steps. `begin` steps were taken before."""
+
+    begin: int
+    steps: int
+    steps_per_chunk: int
+    sample_every: int
+    checkpoint_every: int
+    evaluate_every: int | None = None
+
+    def end_of_chunk(self, done: int) -> int:
+        """Returns the last step of the chunk that begins after `done` steps."""
+        every = (self.sample_every, self.checkpoint_every, self.evaluate_every)
+        due = ((done // n + 1) * n for n in every if n)
+        return min(self.steps, done + self.steps_per_chunk, *due)
+
+
+def train_chunks(
+    program: Program, arguments: tuple, plan: Plan, should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[Chunk]:
+    """Yields the chunks of a run, each one after the next one was launched.
+
+    So the device never waits for the code that fetches results. Once `should_stop` returns True,
+    the chunk that is being computed is the last one and has a snapshot.
+
+    arguments: key, state and data set, as `Layout.place` returns them. The state is donated.
+    """
+    key, state, dataset = arguments
+    compile_steps = functools.cache(
+        lambda length: program.layout.compile_steps(program.gan, program.images_per_step, length)
+    )
+    done, pending = plan.begin, None
+    while done < plan.steps and not should_stop():
+        end = plan.end_of_chunk(done)
+        state, metrics = compile_steps(end - done)(key, state, dataset)
+        chunk = Chunk(done + 1, end, *program.to_host((metrics, state.step)))
+        if end % plan.sample_every == 0 or end == plan.steps:
+            chunk = chunk._replace(images=program.sample(key, state))
+        if end % plan.checkpoint_every == 0 or end == plan.steps:
+            chunk = chunk._replace(snapshot=program.snapshot(key, state))
+        if plan.evaluate_every and end % plan.evaluate_every == 0:
+            chunk = chunk._replace(generator=program.averaged(key, state))
+        if pending:
+            yield pending
+        done, pending = end, chunk
+    if pending:
+        if pending.snapshot is None:
+            pending = pending._replace(snapshot=program.snapshot(key, state))
+        yield pending
+
+
+def steps_taken(state: GANState) -> int:
+    """Returns the number of steps that a run has taken; with several seeds, the largest one."""
+    return int(np.max(state.step))
+
+
+def default_steps_per_chunk(program: Program, arguments: tuple) -> int:
+    """Returns the number of steps that take about `SECONDS_PER_CHUNK`, from their operations.
+
+    With fewer, the device would wait for Python; with more, Ctrl-C would be slow to respond.
+    """
+    train = scan_steps(program.gan, program.images_per_step, 1)
+    if program.layout.seeds is not None:
+        train = over_seeds(train)
+    count = count_operations(jax.make_jaxpr(train)(*arguments).jaxpr)
+    platform = jax.default_backend()
+    rate = RATES.get(platform, RATES["gpu"])
+    if platform != "cpu":  # Several devices of one CPU share its cores.
+        rate *= max(len(program.layout.devices), 1)
+    affordable = SECONDS_PER_CHUNK * rate / max(count, 1)
+    return max(length for length in LENGTHS if length <= max(affordable, 1))

@@ -1,0 +1,126 @@
+"""The devices and seeds of a run: where each program computes and where its arguments lie."""
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jaxgan.devices import AXIS
+from jaxgan.errors import UsageError
+from jaxgan.gan import GAN, GANState
+from jaxgan.keys import key_of_seed
+from jaxgan.parallel.transforms import (
+    COMPILER_OPTIONS,
+    SEEDS,
+    freeze_where_diverged,
+    local_devices,
+    over_devices,
+    over_seeds,
+    scan_steps,
+    seeds_over_devices,
+)
+
+
+class Layout(NamedTuple):
+    """The seeds and devices of a run.
+
+    seeds: the number of seeds trained at once; None for a single run without a leading axis.
+    devices: of all processes. The seeds are distributed over them; a single run splits each batch.
+    """
+
+    seeds: int | None = None
+    devices: tuple[jax.Device, ...] = ()
+
+    def map_seeds(self, function: Callable) -> Callable:
+        """Returns a function of one seed's arguments as a function of those of all seeds."""
+        return function if self.seeds is None else jax.vmap(function)
+
+    def compile_steps(self, gan: GAN, images_per_step: int, length: int) -> Callable:
+        """Returns `scan_steps` for this layout, jitted, with the state donated.
+
+        With several seeds, a seed that diverges is frozen.
+        """
+        if self.seeds is not None:
+            gan = freeze_where_diverged(gan)
+        train = scan_steps(gan, images_per_step, length)
+        split = len(self.devices) > 1
+        if split and self.seeds is None:
+            return over_devices(train, self.devices)
+        if self.seeds is not None:
+            train = seeds_over_devices(train, self.devices) if split else over_seeds(train)
+        options = COMPILER_OPTIONS.get(jax.default_backend())
+        return jax.jit(train, donate_argnums=1, compiler_options=options)
+
+    def place(self, key: jax.Array, state: GANState, dataset) -> tuple:
+        """Returns the arguments of a compiled function on the devices where it expects them.
+
+        Every process passes them complete, and the same.
+        """
+        if len(self.devices) < 2:
+            return jax.device_put((key, state, dataset))
+        if self.seeds is None:
+            mesh = Mesh(np.array(local_devices(self.devices)), AXIS)
+            return jax.device_put((key, state, dataset), NamedSharding(mesh, P()))
+        mesh = Mesh(np.array(self.devices), SEEDS)
+        each, whole = NamedSharding(mesh, P(SEEDS)), NamedSharding(mesh, P())
+        implementation = jax.random.key_impl(key)
+        # Only NumPy arrays, as arguments of a jitted function, reach devices of other processes.
+        place = jax.jit(
+            lambda bits, *rest: (jax.random.wrap_key_data(bits, impl=implementation), *rest),
+            out_shardings=(each, each, whole),
+        )
+        arguments = (jax.random.key_data(key), state, dataset)
+        return place(*jax.tree.map(np.asarray, arguments))
+
+    def jit_to_host(self, function: Callable = lambda tree: tree) -> Callable:
+        """Returns the function, jitted, with results that this process can read completely.
+
+        The results are copies that no later call overwrites. The function does not wait for them.
+        """
+        alone = jax.process_count() == 1 or self.seeds is None
+        sharding = None if alone else NamedSharding(Mesh(np.array(self.devices), SEEDS), P())
+        return jax.jit(
+            lambda *args: jax.tree.map(jnp.copy, function(*args)), out_shardings=sharding
+        )
+
+
+def make_layout(
+    seeds: int, devices: int | Literal["all"], batch_size: int, pack: int = 1
+) -> Layout:
+    """Returns the layout of one or several seeds over a number of devices of each process.
+
+    batch_size: real images of a discriminator update; `pack` of them stay on one device.
+    Raises `UsageError` for seeds or batches that cannot be divided among the devices.
+    """
+    local = jax.local_devices()
+    count = len(local) if devices == "all" else devices
+    if count > len(local):
+        kind = local[0].platform.upper()
+        hint = "; set JAX_NUM_CPU_DEVICES to split one CPU into several" if kind == "CPU" else ""
+        raise UsageError(f"--devices {count}: there are {len(local)} here ({kind}){hint}")
+    chosen = tuple(
+        device
+        for process in range(jax.process_count())
+        for device in jax.local_devices(process)[:count]
+    )
+    for what, amount, split, parts in (
+        ("--seeds", seeds, seeds > 1, len(chosen)),
+        ("--batch-size", batch_size, seeds == 1, len(chosen) * pack),
+    ):
+        if split and amount % parts:
+            raise UsageError(
+                f"{what} {amount} cannot be divided among {len(chosen)} devices: choose a multiple "
+                f"of {parts}"
+            )
+    return Layout(seeds if seeds > 1 else None, chosen)
+
+
+def make_keys(seed: int, layout: Layout) -> jax.Array:
+    """Returns the key of a run or, with several seeds, the keys `[seeds]` from `seed` on."""
+    if layout.seeds is None:
+        return key_of_seed(seed)
+    return jax.vmap(key_of_seed)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))

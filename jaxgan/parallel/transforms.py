@@ -1,0 +1,117 @@
+"""Functions from step to program: many steps in one call, over many seeds, over many devices."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental.multihost_utils import (
+    global_array_to_host_local_array,
+    host_local_array_to_global_array,
+)
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxgan.devices import AXIS, own_rows
+from jaxgan.gan import GAN, GANState, Metrics
+from jaxgan.trees import non_finite_leaves
+
+SEEDS = "seeds"
+"""The mesh axis over which seeds are distributed."""
+COMPILER_OPTIONS = {"cpu": {"xla_cpu_copy_insertion_use_region_analysis": True}}
+"""By platform. Without this option, a scan on a CPU copies every weight matrix in each step."""
+
+
+def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
+    """Returns `(key, state, dataset) -> (state, metrics)`: `length` steps, metrics `[length]` each.
+
+    images_per_step: the number of real images of a step, `d_steps` times the batch size.
+    The batch of a step is computed inside the scan, from the key and the number of the step.
+    """
+
+    def train(key: jax.Array, state: GANState, dataset):
+        def body(state, _):
+            batch = jax.tree.map(own_rows, dataset.batch(key, state.step, images_per_step))
+            return gan.step(key, state, batch)
+
+        return lax.scan(body, state, length=length)
+
+    return train
+
+
+def over_seeds(train: Callable) -> Callable:
+    """Returns `train` for several seeds at once, all on the same data.
+
+    Keys, states and metrics have a leading axis, with one entry for each seed.
+    """
+    return jax.vmap(train, in_axes=(0, 0, None))
+
+
+def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Returns `train`, compiled, with every batch split over devices and the state donated.
+
+    Key, state and data are complete on each device, and so are the returned state and metrics.
+    In a run of several processes `devices` are those of all processes, and each process passes and
+    receives its own copy. Compilation takes place in the first call, for its shapes and types.
+    """
+    mapped = jax.pmap(
+        lambda _, key, state, dataset: train(key, state, dataset),
+        axis_name=AXIS,
+        in_axes=(0, None, None, None),
+        out_axes=None,
+        devices=devices,
+        donate_argnums=2,
+    )
+    # `pmap` takes the number of devices from the length of a mapped argument.
+    places = np.arange(len(local_devices(devices)))
+    mesh = Mesh(np.array(devices), AXIS)
+    several_processes = len(places) < len(devices)
+    programs = []
+
+    def compiled(*arguments):
+        arguments = (places, *arguments)
+        if not programs:  # `pmap` takes no compiler options; its lowered form does.
+            lowered = mapped.lower(*arguments)
+            programs.append(lowered.compile(COMPILER_OPTIONS.get(devices[0].platform)))
+        if not several_processes:
+            return programs[0](*arguments)
+        specs = (P(AXIS), P(), P(), P())
+        results = programs[0](*host_local_array_to_global_array(arguments, mesh, specs))
+        return global_array_to_host_local_array(results, mesh, P())
+
+    compiled.lower = partial(mapped.lower, places)
+    return compiled
+
+
+def seeds_over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
+    """Returns `over_seeds(train)` with the seeds distributed over devices."""
+    # The axis is not `AXIS`, since no batch is split.
+    return jax.shard_map(
+        over_seeds(train),
+        mesh=Mesh(np.array(devices), SEEDS),
+        in_specs=(P(SEEDS), P(SEEDS), P()),
+        out_specs=P(SEEDS),
+        check_vma=False,
+    )
+
+
+def freeze_where_diverged(gan: GAN) -> GAN:
+    """Returns the GAN with a step that leaves the state unchanged if a new value is not finite.
+
+    `state.step` then stops too: the next call repeats the same step with the same outcome.
+    """
+
+    def step(key: jax.Array, state: GANState, batch: jax.Array) -> tuple[GANState, Metrics]:
+        new, metrics = gan.step(key, state, batch)
+        finite = jnp.isfinite(jnp.stack(metrics)).all()
+        finite &= ~jnp.stack(list(non_finite_leaves(new).values())).any()
+        return jax.tree.map(partial(jnp.where, finite), new, state), metrics
+
+    return gan._replace(step=step)
+
+
+def local_devices(devices: Sequence[jax.Device]) -> list[jax.Device]:
+    """Returns the devices that belong to this process."""
+    return [device for device in devices if device.process_index == jax.process_index()]

@@ -1,0 +1,141 @@
+"""The GAN that a configuration describes."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.augment import make_augmentation
+from jaxgan.errors import UsageError, choose
+from jaxgan.gan import GAN, gan
+from jaxgan.keys import key_of_seed
+from jaxgan.losses import LOSSES, PENALTIES, Loss
+from jaxgan.networks import NETWORKS
+from jaxgan.optimizers import adam, clip_weights
+from jaxgan.runs.config import Config
+from jaxgan.schedules import SCHEDULES, Schedule, ema_decay
+
+NUM_SAMPLES = 64
+"""The number of samples in a picture."""
+
+
+def build_gan(config: Config, dataset) -> GAN:
+    """Returns the GAN that a configuration describes, for examples of a data set's shape.
+
+    Raises `UsageError` for settings that cannot be combined with the data.
+    """
+    if config.conditional and dataset.num_classes is None:
+        raise UsageError(
+            f"--conditional needs labels, and {dataset.name} has none (a folder has one class for "
+            "each folder in it)"
+        )
+    if config.augment and len(dataset.shape) != 3:
+        raise UsageError(f"--augment needs images, and {dataset.name} has none")
+    loss = build_loss(config)
+    generator, discriminator = build_networks(config, dataset, not loss.penalizes_gradients)
+    g_tx, d_tx = build_optimizers(config)
+    return gan(
+        generator,
+        discriminator,
+        loss=loss,
+        g_tx=g_tx,
+        d_tx=d_tx,
+        latent_size=config.latent_size,
+        d_steps=config.d_steps,
+        ema_decay=build_ema_decay(config),
+        num_classes=dataset.num_classes if config.conditional else None,
+        pack=config.pack,
+        augment=make_augmentation(config.augment) if config.augment else None,
+        dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
+        class_frequencies=dataset.class_frequencies if config.conditional else None,
+    )
+
+
+def build_networks(config: Config, dataset, d_batch_norm: bool = True) -> tuple[nn.Module, ...]:
+    """Returns the generator and the discriminator.
+
+    dataset: anything with the `shape`, `bounded` and `num_classes` of a data set.
+    d_batch_norm: whether the discriminator may have batch norm.
+    """
+    num_classes = dataset.num_classes if config.conditional else None
+    family = choose("network", NETWORKS, config.network)
+    return family(dataset.shape, dataset.bounded, config.width, num_classes, d_batch_norm)
+
+
+def describe_changes(config: Config, dataset) -> str:
+    """Returns how the networks differ from those that `--network` names; "" if they do not."""
+    if not build_loss(config).penalizes_gradients:
+        return ""
+    usual, chosen = (build_networks(config, dataset, d_batch_norm) for d_batch_norm in (True, False))
+    if usual == chosen:
+        return ""
+    return "no batch norm in the discriminator, whose gradients are penalized"
+
+
+def build_loss(config: Config) -> Loss:
+    """Returns the loss with its penalties."""
+    loss = choose("loss", LOSSES, config.loss)()
+    for name, penalty in PENALTIES.items():
+        if weight := getattr(config, name):
+            loss = penalty(loss, make_schedule(config, weight, weight * config.final_penalty))
+    return loss
+
+
+def build_optimizers(config: Config) -> tuple[optax.GradientTransformation, ...]:
+    """Returns the Optax transformations of the generator and of the discriminator."""
+
+    def tx(updates_per_step: int):
+        return adam(
+            make_schedule(
+                config, config.learning_rate, config.final_learning_rate, updates_per_step
+            ),
+            config.beta1,
+            make_schedule(config, config.beta2, config.final_beta2, updates_per_step),
+        )
+
+    g_tx, d_tx = tx(1), tx(config.d_steps)
+    if config.clip_weights:
+        d_tx = optax.chain(d_tx, clip_weights(config.clip_weights))
+    return g_tx, d_tx
+
+
+def build_ema_decay(config: Config) -> float | Schedule:
+    """Returns the decay of the averaged generator: 0 or a schedule of the step."""
+    if not config.ema_half_life:
+        return 0.0
+    half_life = config.ema_half_life
+    if config.ema_burn_in:
+        half_life = make_schedule(config, 0.0, half_life)
+    return ema_decay(half_life, images_per_step(config), config.ema_warm_up or None)
+
+
+def make_schedule(
+    config: Config, start: float, end: float | None, updates_per_step: int = 1
+) -> float | Schedule:
+    """Returns a number, or its schedule over the burn-in as a function of the updates made."""
+    if end is None or end == start or not config.burn_in:
+        return start
+    steps = -(-config.burn_in // images_per_step(config))
+    return choose("schedule", SCHEDULES, config.schedule)(start, end, steps * updates_per_step)
+
+
+def images_per_step(config: Config) -> int:
+    """Returns the number of real images of a step."""
+    return config.batch_size * config.d_steps
+
+
+def count_parameters(model: GAN) -> dict[str, int]:
+    """Returns the number of parameters of each network of a GAN."""
+    state = jax.eval_shape(model.init, key_of_seed(0))
+    return {
+        name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, name).params))
+        for name in ("generator", "discriminator")
+    }
+
+
+def samples_per_picture(config: Config, dataset) -> int:
+    """Returns the number of samples in a picture: equally many of each class of a conditional GAN."""
+    columns = dataset.num_classes if config.conditional else None
+    if columns is None or columns > NUM_SAMPLES:
+        return NUM_SAMPLES
+    return columns * (NUM_SAMPLES // columns)

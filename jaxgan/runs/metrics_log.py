@@ -1,0 +1,125 @@
+"""`metrics.jsonl`: a line for each logged step and, with several seeds, for each of them."""
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.errors import RunError
+from jaxgan.files import write_text
+from jaxgan.gan import Metrics
+from jaxgan.metrics import METRICS
+from jaxgan.parallel.chunks import Chunk
+
+SCORES = tuple(dict.fromkeys(metric.name for metric in METRICS if metric.quick))
+"""The scores in lines of steps at which the generator was evaluated."""
+REQUIRED = ("d_loss", "g_loss")
+"""What every line has beside its step, whatever version of jaxgan wrote it."""
+
+
+class MetricsLog:
+    """The file `metrics.jsonl` of a run.
+
+    seeds: those of a run with several seeds, else None. unwritten: the steps of lines that could
+    not be written.
+    """
+
+    def __init__(self, path: Path, seeds: Sequence[int] | None = None):
+        self.path, self.seeds = path, seeds
+        self.unwritten: list[int] = []
+
+    def read(self) -> list[dict]:
+        """Returns the complete lines, none if the file is missing.
+
+        Raises `RunError` for a damaged line.
+        """
+        required = ("step", *(["seed"] if self.seeds is not None else []), *REQUIRED)
+        known = {*required, *Metrics._fields, *SCORES}
+        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                rows.append({name: row[name] + 0 for name in (*required, *row) if name in known})
+            except (ValueError, KeyError, TypeError) as error:
+                if number == len(lines):  # The process was killed while it wrote this line.
+                    break
+                raise RunError(
+                    f"line {number} of {self.path} is damaged: repair that line, or move the file "
+                    "away, and run the same command again"
+                ) from error
+        return rows
+
+    def rewrite(self, rows: Sequence[dict]) -> None:
+        """Replaces all lines."""
+        write_text(self.path, _text(rows))
+
+    def append(self, rows: Sequence[dict]) -> None:
+        """Appends all of the lines or, if that fails, none of them. Raises `OSError`.
+
+        Once it has failed, later lines are only noted in `unwritten`.
+        """
+        if self.unwritten:
+            self.unwritten += [row["step"] for row in rows]
+        elif rows:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            try:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write(_text(rows))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, size)
+                self.unwritten += [row["step"] for row in rows]
+                raise
+
+    def rows_of(
+        self, chunk: Chunk, metrics: dict[str, np.ndarray], log_every: int, scores: dict[int, dict]
+    ) -> list[dict]:
+        """Returns the lines of a chunk: those of its steps that `log_every` divides.
+
+        metrics: `[n]` or `[seeds, n]`, by name. Frozen seeds have no lines. scores: those of each
+        seed's generator after the last step, by the index of the seed; a step with scores is logged
+        in any case.
+        """
+        by_seed = {name: np.atleast_2d(values) for name, values in metrics.items()}
+        taken = np.atleast_1d(chunk.taken)
+        last = chunk.last - chunk.first
+        logged = range(-chunk.first % log_every, last + 1, log_every)
+        rows = []
+        for i in sorted({*logged, *([last] if scores else [])}):
+            for k in np.flatnonzero(taken >= chunk.first + i):
+                row = {"step": chunk.first + i}
+                if self.seeds is not None:
+                    row["seed"] = self.seeds[k]
+                row |= {name: float(values[k, i]) for name, values in by_seed.items()}
+                rows.append(row | (scores.get(k, {}) if i == last else {}))
+        return rows
+
+
+def find_missing(
+    rows: Sequence[dict], history: Sequence[dict], taken: dict[int | None, int]
+) -> list[int]:
+    """Returns the steps of the lines that a run must have written and that are missing.
+
+    history: entries with the "step" from which their "log_every" applied; without that, nothing is
+    known. taken: the number of steps that each seed has taken; a single run has the seed None.
+    """
+    present = {(row.get("seed"), row["step"]) for row in rows}
+    ends = [*(entry["step"] for entry in history[1:]), max(taken.values())]
+    missing = []
+    for (entry, end), (seed, last) in itertools.product(
+        zip(history, ends, strict=True), taken.items()
+    ):
+        if every := entry.get("log_every"):
+            first = (entry["step"] // every + 1) * every
+            steps = range(first, min(end, last) + 1, every)
+            missing += [step for step in steps if (seed, step) not in present]
+    return sorted(missing)
+
+
+def _text(rows: Sequence[dict]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)

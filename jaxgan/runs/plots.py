@@ -1,0 +1,182 @@
+"""Sample grids, curves and animations."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.arrays import to_uint8
+from jaxgan.files import replacing
+from jaxgan.losses import PROBABILITIES, Outputs
+
+PADDING = 2
+FRAMES = 60
+SCORES = {
+    "Frechet distance (FID)": (("fid", "averaged generator"),),
+    "share of samples": (
+        ("precision", "precision"),
+        ("recall", "recall"),
+        ("high_quality", "high quality"),
+    ),
+    "modes": (("modes", "captured"),),
+}
+"""Panels of curves that a run has where it is evaluated."""
+NORMS = "gradient norm"
+SHARES = "share with a positive output"
+SAMPLES_A_SEED = 16
+
+
+def save_samples(path: Path, samples: np.ndarray, columns: int | None = None) -> None:
+    """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`.
+
+    Of several seeds, `[seeds, n, ...]`: a row of images for each, or its points in a panel.
+    columns: of the grid, such as the number of classes; about as many as rows unless given, or
+        where the images would not fill them.
+    """
+    from PIL import Image
+
+    if samples.ndim == 5:
+        few = samples[:, :SAMPLES_A_SEED]
+        sheet = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
+        _replace(path, Image.fromarray(sheet).save)
+    elif samples.ndim == 4:
+        columns = columns if columns and columns <= len(samples) else None
+        _replace(path, Image.fromarray(grid(samples, columns)).save)
+    else:
+        _replace(path, _scatter(samples.reshape(-1, *samples.shape[-2:])).savefig)
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Returns images `[n, h, w, c]` in [-1, 1] side by side, uint8 `[height, width]` or `[..., 3]`.
+
+    columns: as many as rows, or one more, unless given; the last row may be short.
+    """
+    count, height, width, channels = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    rows = -(-count // columns)
+    tall, wide = height + PADDING, width + PADDING
+    sheet = np.zeros((rows * tall + PADDING, columns * wide + PADDING, channels), np.uint8)
+    for i, image in enumerate(to_uint8(images)):
+        top, left = i // columns * tall + PADDING, i % columns * wide + PADDING
+        sheet[top : top + height, left : left + width] = image
+    return sheet[..., 0] if channels == 1 else sheet
+
+
+def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) -> None:
+    """Writes a GIF of at most `FRAMES` of the pictures, in order, the last one for longer."""
+    from PIL import Image
+
+    if not frames:
+        return
+    chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
+    pictures = [Image.open(frames[i]) for i in chosen]
+    pictures = [picture.convert("L" if picture.mode == "L" else "RGB") for picture in pictures]
+    durations = [milliseconds] * (len(pictures) - 1) + [2_000]
+    _replace(
+        path,
+        lambda file, format: pictures[0].save(
+            file, format, save_all=True, append_images=pictures[1:], duration=durations, loop=0
+        ),
+    )
+
+
+def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITIES) -> None:
+    """Writes the curves of a run: losses, outputs, gradient norms and scores against the step.
+
+    rows: the lines of `metrics.jsonl`. outputs: what `d_real` and `d_fake` of the run's loss mean.
+    Of one run, faint lines are the values of single steps and
+    full ones their running mean; of several seeds, full lines are the mean of the seeds' running
+    means and the bands around them one standard deviation over the seeds to either side.
+    """
+    from matplotlib.figure import Figure
+
+    if not rows:
+        return
+    panels = {
+        "loss": (("d_loss", "discriminator"), ("g_loss", "generator")),
+        outputs.title: (("d_real", "real"), ("d_fake", "generated")),
+        SHARES: (("d_real_positive", "real"), ("d_fake_positive", "generated")),
+        NORMS: (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
+    }
+    # Older lines and runs that are not evaluated lack some.
+    panels = {
+        title: curves
+        for title, curves in (panels | SCORES).items()
+        if any(name in row for row in rows for name, _ in curves)
+    }
+    figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
+    if (seeds := len({row.get("seed") for row in rows})) > 1:
+        title = f"mean and standard deviation over {seeds} seeds"
+        figure.suptitle(title, fontsize="medium")
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, label in curves:
+            if own := [row for row in rows if name in row]:
+                _curve(axes, name, label, own)
+        axes.set(title=title, xlabel="step")
+        if limits := {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title):
+            margin = 0.02 * (limits[1] - limits[0])  # A line at a limit is seen.
+            axes.set_ylim(limits[0] - margin, limits[1] + margin)
+        if title == NORMS:
+            axes.set_yscale("log")
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    _replace(path, figure.savefig)
+
+
+def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
+    """Draws one metric: values and running mean, or mean and spread over the seeds."""
+    steps, values = table(rows, name)
+    width = max(1, len(steps) // 50)
+    running = np.array([np.convolve(row, np.ones(width) / width, "valid") for row in values])
+    steps_of_means = steps[width - 1 :]
+    if len(values) == 1:
+        (faint,) = axes.plot(steps, values[0], alpha=0.25, linewidth=0.8)
+        axes.plot(steps_of_means, running[0], color=faint.get_color(), label=label)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # A single seed left has no deviation.
+        mean, spread = np.nanmean(running, axis=0), np.nanstd(running, axis=0, ddof=1)
+    (line,) = axes.plot(steps_of_means, mean, label=label)
+    color = line.get_color()
+    axes.fill_between(steps_of_means, mean - spread, mean + spread, color=color, alpha=0.2)
+
+
+def table(
+    rows: Sequence[dict], name: str, seeds: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the steps `[n]` of a run's lines and a metric at each `[seeds, n]`.
+
+    It is NaN where a seed was frozen before that step.
+    seeds: all that have lines, unless given.
+    """
+    steps, columns = np.unique([row["step"] for row in rows], return_inverse=True)
+    own = [row.get("seed", 0) for row in rows]
+    seeds = sorted({*own}) if seeds is None else seeds
+    lines = np.searchsorted(seeds, own)
+    values = np.full((len(seeds), len(steps)), np.nan)
+    values[lines, columns] = [row[name] for row in rows]
+    return steps, values
+
+
+def _scatter(points: np.ndarray):
+    """Returns a figure of points `[panels, n, 2]`."""
+    from matplotlib.figure import Figure
+
+    columns = int(np.ceil(np.sqrt(len(points))))
+    rows = -(-len(points) // columns)
+    figure = Figure(figsize=(3 * columns, 3 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    reach = max(1.5, 1.1 * np.abs(points).max())
+    for axes, own in zip(panels, points, strict=False):
+        axes.scatter(own[:, 0], own[:, 1], s=4, alpha=0.5)
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+    for axes in panels[len(points) :]:
+        axes.remove()
+    return figure
+
+
+def _replace(path: Path, save) -> None:
+    """Calls `save(file, format=...)` for a file that then replaces the one at `path`."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        save(file, format=path.suffix[1:])

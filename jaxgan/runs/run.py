@@ -1,0 +1,327 @@
+"""A run and its files: what is written after each chunk, and read when the run continues."""
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.errors import Diverged, RunError, UsageError, system_reason
+from jaxgan.files import read_json, write_json
+from jaxgan.gan import GANState
+from jaxgan.losses import LOSSES
+from jaxgan.parallel import distributed
+from jaxgan.parallel.chunks import Chunk, steps_taken
+from jaxgan.runs import divergence, plots
+from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.description import Description, continue_history
+from jaxgan.runs.generators import ABOUT, Generators, read_about
+from jaxgan.runs.metrics_log import MetricsLog, find_missing
+from jaxgan.runs.summary import summarize_seeds
+from jaxgan.trees import tree_sha256
+
+
+def has_saved(path: Path) -> bool:
+    """Returns whether a run has left files that it writes only after a complete checkpoint."""
+    return (path / "summary.json").exists() or any((path / "generator").rglob(ABOUT))
+
+
+class Run:
+    """A run directory, held by this process or, if there are several, by the first of them.
+
+    Every process makes the same calls; only the first one writes.
+
+    description: of the run as it is continued now. messages: lines for the user that were not
+    printed yet. frozen: why a seed was frozen, by seed. failure: the path that could not be
+    written, and the reason; the run should then stop, with its state saved.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        new: Description,
+        past: Description,
+        checkpoints: Checkpoints,
+        score: Callable[[dict], dict[str, float]] | None = None,
+    ):
+        self.path, self.checkpoints, self.score = path, checkpoints, score
+        self.description = new
+        self.seeds = new.seeds
+        self.log = MetricsLog(path / "metrics.jsonl", self.seeds)
+        self.generators = Generators(path, self.seeds)
+        self.messages: list[str] = []
+        self.frozen: dict[int, str] = {}
+        self.failure: tuple[Path, str] | None = None
+        self._past = past
+        self._undrawn: set[str] = set()
+
+    def restore(self, template: GANState) -> GANState | None:
+        """Returns the newest complete state, None for a new run.
+
+        template: a state of shapes. Lines that a killed process logged after that state are
+        dropped. Raises `UsageError` if the checkpoints of a run are gone.
+        """
+        found = self.checkpoints.latest(template)
+        step, state, damaged = found or (0, None, [])
+        distributed.check_same(
+            "the checkpoint that they read", f"{step} {found and tree_sha256(state)}", "share --out"
+        )
+        if found is None and distributed.broadcast(
+            distributed.on_first(lambda: has_saved(self.path))
+        ):
+            raise UsageError(
+                f"{self.path} holds the results of a run without its checkpoints: restore "
+                f"{self.path / 'checkpoints'}, choose another --out, or start again with --overwrite"
+            )
+        rows = self.log.read()
+        if rows and not found:
+            self.messages.append("no checkpoint had been saved: starting from step 0 again")
+        for bad in damaged:
+            self.messages.append(
+                f"the checkpoint of step {bad} is damaged (moved to {self.path / 'damaged'}): "
+                f"continuing from step {step}"
+            )
+        rows = [row for row in rows if row["step"] <= step]
+        if found:
+            self._note_missing_lines(rows, np.asarray(state.step))
+        distributed.wait_for_all("read the log")
+        distributed.on_first(lambda: self.log.rewrite(rows))
+        return state
+
+    def begin(self, step: int) -> None:
+        """Records in `config.json` that the run continues from a step, and remarks on changes."""
+        now = self.description.environments[0]
+        history, remark = continue_history(self._past.environments, now, step)
+        if remark:
+            self.messages.append(remark)
+        self.description = self.description._replace(environments=history)
+        content = self._past._replace(environments=history) if step else self.description
+        distributed.on_first(lambda: content.write(self.path / "config.json"))
+
+    def write(self, chunk: Chunk) -> dict[str, float]:
+        """Writes the results of a chunk and returns the metrics of its last step.
+
+        With several seeds these are the means over the seeds that are not frozen. Raises
+        `Diverged`, before anything of the chunk is written, if a value is not finite; with several
+        seeds, if all of them are frozen. If something but the state cannot be written, `failure`
+        says so; if something cannot be drawn, a message does.
+        """
+        metrics = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
+        self._check_finite(chunk, metrics)
+        # The lines come before the checkpoint, so that a process killed in between loses none.
+        try:
+            if distributed.is_first():
+                self._append_lines(chunk, metrics)
+                if chunk.images is not None:
+                    self.draw_samples(chunk.last, chunk.images)
+        finally:
+            self._save(chunk)
+        active = np.asarray(chunk.taken) == chunk.last
+        return {name: float(values[..., -1][active].mean()) for name, values in metrics.items()}
+
+    def draw_samples(self, step: int, images: jax.Array) -> None:
+        """Writes a picture of samples `[n, ...]`, with several seeds `[seeds, n, ...]`."""
+        if distributed.is_first():
+            conditional = self.description.config.conditional
+            columns = self.description.dataset.num_classes if conditional else None
+            path, drawn = self.path / "samples" / f"{step:09d}.png", np.asarray(images)
+            self._draw("samples/", lambda: plots.save_samples(path, drawn, columns))
+
+    def save(self) -> None:
+        """Waits until everything is saved. Raises `RunError` if something was not written."""
+        self._finish_saving()
+        saved = self.checkpoints.newest()
+        distributed.on_first(lambda: self._check_written(saved))
+
+    def finish(self, state: GANState, speed: dict) -> dict:
+        """Writes the curves, the animation and `summary.json`, and returns its content.
+
+        speed: entries of the summary. Waits until everything is saved.
+        """
+        self.save()
+        return distributed.broadcast(distributed.on_first(lambda: self._summarize(state, speed)))
+
+    def close(self) -> None:
+        """Ends the background work."""
+        self.checkpoints.close()
+        self._write_generators()
+
+    def take_messages(self) -> list[str]:
+        """Returns the messages that were not returned before."""
+        messages, self.messages = self.messages, []
+        return messages
+
+    def summary_at(self, step: int) -> dict | None:
+        """Returns the summary of a run that has ended at a step, None if it has not."""
+
+        def read() -> dict | None:
+            summary = read_json(self.path / "summary.json")
+            complete = {"steps", "state_sha256"} <= summary.keys() and summary["steps"] == step
+            return summary if complete else None
+
+        return distributed.broadcast(distributed.on_first(read))
+
+    def files_to_open(self) -> list[Path]:
+        """Returns the files that a person looks at first."""
+        files = (self.path / name for name in ("training.gif", "curves.png", "summary.json"))
+        return [file for file in files if file.exists()]
+
+    def lacks_generator(self, state: GANState) -> bool:
+        """Returns whether `generator/` is missing or of an earlier step than a state."""
+        lacks = lambda: self.generators.lacks(np.asarray(state.step))
+        return distributed.broadcast(distributed.on_first(lacks))
+
+    def restore_generator(self, state: GANState, variables: dict) -> None:
+        """Writes `generator/` for a saved state; variables: of the averaged generator."""
+        if distributed.is_first():
+            self.generators.hold(variables, state.step)
+            self._write_generators()
+            step = steps_taken(state)
+            self.messages.append(f"{self.path / 'generator'} was not of step {step}: written again")
+
+    def _note_missing_lines(self, rows: list[dict], taken: np.ndarray) -> None:
+        """Adds a message about lines that were written and are gone. taken: steps of the states."""
+        by_seed = {seed: steps for _, seed, steps, _ in self.generators.each_seed({}, taken)}
+        past = [e for e in self._past.environments if e["step"] < max(by_seed.values())]
+        missing = find_missing(rows, past, by_seed)
+        if missing:
+            lines = "a line is" if len(missing) == 1 else f"{len(missing):,} lines are"
+            self.messages.append(
+                f"{lines} missing in {self.log.path}, from step {missing[0]} on: curves and "
+                "summary do without"
+            )
+        elif not rows and not any("log_every" in entry for entry in past):
+            self.messages.append(f"{self.log.path} has no lines: it begins anew")
+
+    def _check_finite(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
+        """Raises `Diverged`, or adds a message about every seed that was newly frozen."""
+        if self.seeds is None:
+            if what := divergence.find_divergence(chunk, metrics):
+                self._raise_diverged(what)
+            return
+        for seed, last, reason in divergence.find_frozen_seeds(chunk, metrics, self.seeds):
+            if seed not in self.frozen:
+                self.frozen[seed] = reason
+                self.messages.append(
+                    f"seed {seed} diverged: {reason}; it keeps its state after step {last}, and "
+                    "the other seeds continue"
+                )
+        if len(self.frozen) == len(self.seeds):
+            self._raise_diverged(divergence.describe_all(self.frozen))
+
+    def _raise_diverged(self, what: str) -> None:
+        saved = self.checkpoints.newest()
+        kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
+        raise Diverged(
+            f"training diverged: {what} ({kept} in {self.path}); start again with --overwrite and, "
+            "for example, a smaller --learning-rate"
+        )
+
+    def _append_lines(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
+        log_every = self.description.config.log_every
+        scores = self._evaluate(chunk)
+        try:
+            self.log.append(self.log.rows_of(chunk, metrics, log_every, scores))
+        except OSError as error:
+            self._note_failure(self.log.path, error)
+
+    def _evaluate(self, chunk: Chunk) -> dict[int, dict]:
+        """Returns the scores of each seed's generator that is due, by the index of the seed.
+
+        The best generator is kept. In a run that is continued it may be of a later step already.
+        """
+        if chunk.generator is None:
+            return {}
+        variables, taken = jax.tree.map(np.asarray, (chunk.generator, chunk.taken))
+        scores = {}
+        for k, seed, steps, own in self.generators.each_seed(variables, taken):
+            if steps < chunk.last:
+                continue
+            try:
+                rows = self.log.read()
+                scores[k] = self.score(own)
+            except Exception as error:  # For example because all samples are the same.
+                which = "" if seed is None else f" of seed {seed}"
+                self.messages.append(f"the samples{which} at step {steps} have no scores: {error}")
+                continue
+            best = read_about(self.generators.folder("generator-best", seed))
+            before = [row for row in rows if row.get("seed") == seed]
+            before = [each["fid"] for each in (*before, best) if "fid" in each]
+            if "fid" in scores[k] and scores[k]["fid"] < min(before, default=np.inf):
+                self._save_best(seed, own, {"step": steps, **scores[k]})
+        return scores
+
+    def _save_best(self, seed: int | None, variables: dict, about: dict) -> None:
+        try:
+            self.generators.save("generator-best", seed, variables, about, self.description)
+        except OSError as error:
+            self._note_failure(self.generators.folder("generator-best", seed), error)
+
+    def _save(self, chunk: Chunk) -> None:
+        """Starts to save the snapshot of a chunk, after the checkpoint before it is complete."""
+        if chunk.snapshot is not None:
+            self._finish_saving()
+            self.checkpoints.save(chunk.last, chunk.snapshot.state)
+            if distributed.is_first():
+                self.generators.hold(chunk.snapshot.generator, chunk.snapshot.state.step)
+        elif self.generators.holds() and not self.checkpoints.saving():
+            self._finish_saving()
+
+    def _finish_saving(self) -> None:
+        """Waits for the checkpoint that is being written, and then writes its generator."""
+        try:
+            self.checkpoints.wait()
+        except RunError:
+            self.generators.drop()
+            raise
+        self._write_generators()
+
+    def _write_generators(self) -> None:
+        try:
+            self.generators.write_held(self.description)
+        except OSError as error:
+            self._note_failure(self.path / "generator", error)
+
+    def _summarize(self, state: GANState, speed: dict) -> dict:
+        rows = self.log.read()
+        results: dict[str, Any] = {"final": rows[-1] if rows else {}}
+        if self.seeds is not None:
+            results = summarize_seeds(rows, self.seeds, np.asarray(state.step), self.frozen)
+        digest = tree_sha256(state)
+        summary = {"steps": steps_taken(state), **speed, **results, "state_sha256": digest}
+        curves, animation = self.path / "curves.png", self.path / "training.gif"
+        outputs = LOSSES[self.description.config.loss]().outputs
+        self._draw(curves.name, lambda: plots.save_curves(curves, rows, outputs))
+        frames = sorted((self.path / "samples").glob("*.png"))
+        self._draw(animation.name, lambda: plots.save_animation(animation, frames))
+        write_json(self.path / "summary.json", summary)
+        return summary
+
+    def _draw(self, name: str, draw: Callable[[], Any]) -> None:
+        """Draws something. The first failure of each name becomes a message."""
+        try:
+            draw()
+        except Exception as error:  # Whatever Matplotlib, Pillow or the disk raise.
+            if name not in self._undrawn:
+                self._undrawn.add(name)
+                reason = system_reason(error) or f"{type(error).__name__}: {error}"
+                reason = textwrap.shorten(reason, 160, placeholder=" ...")
+                self.messages.append(f"{self.path / name} could not be drawn ({reason})")
+
+    def _note_failure(self, path: Path, error: Exception) -> None:
+        self.failure = self.failure or (path, system_reason(error) or str(error))
+
+    def _check_written(self, saved: int | None) -> None:
+        """Raises `RunError` if something could not be written. saved: the step of the last state."""
+        if self.failure is None:
+            return
+        path, reason = self.failure
+        missing = sorted({*self.log.unwritten[:1], *self.log.unwritten[-1:]})
+        steps = " to ".join(f"step {step}" for step in missing)
+        lost = f"; metrics.jsonl lacks {steps}" if missing else ""
+        raise RunError(
+            f"{path} could not be written ({reason}){lost}: the state of step {saved} is saved; "
+            "make room, and run the same command again"
+        )

@@ -1,0 +1,34 @@
+"""The numbers that the commands compute are those recorded in `regression.json`."""
+
+import json
+
+import pytest
+import regression
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return regression.measure(tmp_path_factory.mktemp("regression"))
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    return json.loads(regression.RECORDED.read_text())
+
+
+@pytest.mark.parametrize("name", regression.TRAINING)
+def test_metrics_and_files_are_the_recorded_ones(found, recorded, name):
+    expected = recorded["runs"][name]
+    assert found[name]["fixed"] == expected["fixed"]
+    metrics = found[name]["metrics"]
+    assert metrics.keys() == expected["metrics"].keys()
+    for metric, value in expected["metrics"].items():
+        # Steps of another processor, or of other versions, differ by more and more rounding.
+        assert metrics[metric] == pytest.approx(value, rel=0.02, abs=0.02), metric
+
+
+@pytest.mark.parametrize("name", regression.TRAINING)
+def test_digests_are_the_recorded_ones(found, recorded, name):
+    if recorded["machine"] != regression.machine():
+        pytest.skip("the digests were recorded with another processor or other versions")
+    assert found[name]["digests"] == recorded["digests"][name]
