@@ -18,16 +18,9 @@ from jaxgan.keys import stream
 from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
+from jaxgan.players import Player, init_player, update_player
 from jaxgan.sampling import Sampler, apply
 from jaxgan.schedules import Schedule, at
-
-
-class Player(NamedTuple):
-    """One network in training; `stats` are Flax's mutable collections, `{}` when there are none."""
-
-    params: Any
-    stats: Any
-    opt_state: optax.OptState
 
 
 class GANState(NamedTuple):
@@ -174,8 +167,8 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     latents = jnp.zeros((parts.pack, parts.latent_size))
     images, g_variables = parts.generator.init_with_output(g_key, *_arguments(latents, labels))
     shown = _arguments(pack_images(images, parts.pack), pack_labels(labels, parts.pack))
-    g = _player(g_variables, parts.g_tx)
-    d = _player(parts.discriminator.init(d_key, *shown), parts.d_tx)
+    g = init_player(g_variables, parts.g_tx)
+    d = init_player(parts.discriminator.init(d_key, *shown), parts.d_tx)
     if parts.loss.penalizes_gradients and any(find_running_statistics(d.stats)):
         raise UsageError(
             "the loss penalises gradients at single images, and in a discriminator with batch norm "
@@ -224,7 +217,7 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
 
     g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
     g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
-    g = _updated(parts.g_tx, g, g_grads, g_stats)
+    g = update_player(parts.g_tx, g, g_grads, g_stats)
 
     ema = state.ema
     if parts.ema_decay is not None:
@@ -257,7 +250,7 @@ def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
             for own in zip(keys, images, strict=True)
         )
         stats = jax.tree.map(_mean, *passes)
-    return _updated(parts.d_tx, d, grads, stats), loss, outputs, grads
+    return update_player(parts.d_tx, d, grads, stats), loss, outputs, grads
 
 
 def _discriminate(parts: Parts, d: Player, params, key, images, labels):
@@ -291,11 +284,6 @@ def _arguments(inputs: jax.Array, labels: jax.Array | None) -> tuple:
     return (inputs,) if labels is None else (inputs, labels)
 
 
-def _player(variables: dict, tx: optax.GradientTransformation) -> Player:
-    stats = {name: value for name, value in variables.items() if name != "params"}
-    return Player(variables["params"], stats, tx.init(variables["params"]))
-
-
 def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels):
     """Returns the outputs in training mode and the new statistics, those of the whole batch."""
     variables = {"params": params, **stats}
@@ -308,8 +296,3 @@ def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels)
 def _mean(a: jax.Array, b: jax.Array) -> jax.Array:
     """Returns the mean of two statistics; of what is no statistic, such as a counter, the first."""
     return (a + b) / 2 if jnp.issubdtype(a.dtype, jnp.floating) else a
-
-
-def _updated(tx: optax.GradientTransformation, player: Player, grads, stats) -> Player:
-    updates, opt_state = tx.update(grads, player.opt_state, player.params)
-    return Player(optax.apply_updates(player.params, updates), stats, opt_state)

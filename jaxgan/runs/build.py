@@ -66,7 +66,9 @@ def describe_changes(config: Config, dataset) -> str:
     """Returns how the networks differ from those that `--network` names; "" if they do not."""
     if not build_loss(config).penalizes_gradients:
         return ""
-    usual, chosen = (build_networks(config, dataset, d_batch_norm) for d_batch_norm in (True, False))
+    usual, chosen = (
+        build_networks(config, dataset, d_batch_norm) for d_batch_norm in (True, False)
+    )
     if usual == chosen:
         return ""
     return "no batch norm in the discriminator, whose gradients are penalized"

@@ -46,7 +46,9 @@ class Checkpoints:
     def save(self, step: int, state: Any) -> None:
         """Begins to write a state, which must not be donated afterwards."""
         args = self._args.Composite(
-            state=self._args.StandardSave({k: np.asarray(v) for k, v in leaves_by_path(state).items()}),
+            state=self._args.StandardSave(
+                {k: np.asarray(v) for k, v in leaves_by_path(state).items()}
+            ),
             digest=self._args.JsonSave({"sha256": tree_sha256(state)}),
         )
         self._checked(lambda: self._manager.save(step, args=args, force=True))
@@ -99,7 +101,9 @@ class Checkpoints:
         return None
 
     def _restore(self, step: int, template: Any) -> Any:
-        expected = {path: np.empty(x.shape, x.dtype) for path, x in leaves_by_path(template).items()}
+        expected = {
+            path: np.empty(x.shape, x.dtype) for path, x in leaves_by_path(template).items()
+        }
         restored = self._manager.restore(
             step,
             args=self._args.Composite(

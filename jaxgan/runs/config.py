@@ -264,6 +264,5 @@ def _check_processes(config: Config) -> None:
         raise UsageError(f"--coordinator {config.coordinator} must be HOST:PORT")
     if config.process_id >= config.num_processes:
         raise UsageError(
-            f"--process-id {config.process_id} must be below --num-processes "
-            f"{config.num_processes}"
+            f"--process-id {config.process_id} must be below --num-processes {config.num_processes}"
         )

@@ -212,9 +212,7 @@ def check_same_run(directory: Path, before: Description, now: Description) -> No
         )
 
 
-def continue_history(
-    past: tuple[dict, ...], now: dict, step: int
-) -> tuple[tuple[dict, ...], str]:
+def continue_history(past: tuple[dict, ...], now: dict, step: int) -> tuple[tuple[dict, ...], str]:
     """Returns the environments of a run that continues from a step, and a remark on changes.
 
     past: the environments so far; those that begin at a later step are dropped. now: the present

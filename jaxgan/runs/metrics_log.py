@@ -99,6 +99,21 @@ class MetricsLog:
                 rows.append(row | (scores.get(k, {}) if i == last else {}))
         return rows
 
+    def describe_missing(
+        self, rows: Sequence[dict], history: Sequence[dict], taken: dict[int | None, int]
+    ) -> str:
+        """Returns a message about the lines that `find_missing` finds; "" if it finds none."""
+        missing = find_missing(rows, history, taken)
+        if missing:
+            lines = "a line is" if len(missing) == 1 else f"{len(missing):,} lines are"
+            return (
+                f"{lines} missing in {self.path}, from step {missing[0]} on: the curves and the "
+                "summary do not have them"
+            )
+        if not rows and not any("log_every" in entry for entry in history):
+            return f"{self.path} has no lines: it begins anew"
+        return ""
+
 
 def find_missing(
     rows: Sequence[dict], history: Sequence[dict], taken: dict[int | None, int]

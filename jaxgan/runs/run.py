@@ -1,6 +1,5 @@
 """A run and its files: what is written after each chunk, and read when the run continues."""
 
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import numpy as np
 from jaxgan.errors import Diverged, RunError, UsageError, system_reason
 from jaxgan.files import read_json, write_json
 from jaxgan.gan import GANState
-from jaxgan.losses import LOSSES
 from jaxgan.parallel import distributed
 from jaxgan.parallel.chunks import Chunk, steps_taken
-from jaxgan.runs import divergence, plots
+from jaxgan.runs import divergence
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.description import Description, continue_history
-from jaxgan.runs.generators import ABOUT, Generators, read_about
-from jaxgan.runs.metrics_log import MetricsLog, find_missing
+from jaxgan.runs.generators import ABOUT, Generators
+from jaxgan.runs.metrics_log import MetricsLog
+from jaxgan.runs.pictures import Pictures
 from jaxgan.runs.summary import summarize_seeds
 from jaxgan.trees import tree_sha256
 
@@ -52,10 +51,10 @@ class Run:
         self.log = MetricsLog(path / "metrics.jsonl", self.seeds)
         self.generators = Generators(path, self.seeds)
         self.messages: list[str] = []
+        self.pictures = Pictures(path, new, self.messages)
         self.frozen: dict[int, str] = {}
         self.failure: tuple[Path, str] | None = None
         self._past = past
-        self._undrawn: set[str] = set()
 
     def restore(self, template: GANState) -> GANState | None:
         """Returns the newest complete state, None for a new run.
@@ -124,10 +123,7 @@ class Run:
     def draw_samples(self, step: int, images: jax.Array) -> None:
         """Writes a picture of samples `[n, ...]`, with several seeds `[seeds, n, ...]`."""
         if distributed.is_first():
-            conditional = self.description.config.conditional
-            columns = self.description.dataset.num_classes if conditional else None
-            path, drawn = self.path / "samples" / f"{step:09d}.png", np.asarray(images)
-            self._draw("samples/", lambda: plots.save_samples(path, drawn, columns))
+            self.pictures.draw_samples(step, np.asarray(images))
 
     def save(self) -> None:
         """Waits until everything is saved. Raises `RunError` if something was not written."""
@@ -150,7 +146,8 @@ class Run:
 
     def take_messages(self) -> list[str]:
         """Returns the messages that were not returned before."""
-        messages, self.messages = self.messages, []
+        messages = self.messages.copy()
+        self.messages.clear()
         return messages
 
     def summary_at(self, step: int) -> dict | None:
@@ -185,15 +182,8 @@ class Run:
         """Adds a message about lines that were written and are gone. taken: steps of the states."""
         by_seed = {seed: steps for _, seed, steps, _ in self.generators.each_seed({}, taken)}
         past = [e for e in self._past.environments if e["step"] < max(by_seed.values())]
-        missing = find_missing(rows, past, by_seed)
-        if missing:
-            lines = "a line is" if len(missing) == 1 else f"{len(missing):,} lines are"
-            self.messages.append(
-                f"{lines} missing in {self.log.path}, from step {missing[0]} on: curves and "
-                "summary do without"
-            )
-        elif not rows and not any("log_every" in entry for entry in past):
-            self.messages.append(f"{self.log.path} has no lines: it begins anew")
+        if message := self.log.describe_missing(rows, past, by_seed):
+            self.messages.append(message)
 
     def _check_finite(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
         """Raises `Diverged`, or adds a message about every seed that was newly frozen."""
@@ -221,11 +211,8 @@ class Run:
 
     def _append_lines(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
         log_every = self.description.config.log_every
-        scores = self._evaluate(chunk)
-        try:
-            self.log.append(self.log.rows_of(chunk, metrics, log_every, scores))
-        except OSError as error:
-            self._note_failure(self.log.path, error)
+        rows = self.log.rows_of(chunk, metrics, log_every, self._evaluate(chunk))
+        self._try_to_write(self.log.path, lambda: self.log.append(rows))
 
     def _evaluate(self, chunk: Chunk) -> dict[int, dict]:
         """Returns the scores of each seed's generator that is due, by the index of the seed.
@@ -246,18 +233,11 @@ class Run:
                 which = "" if seed is None else f" of seed {seed}"
                 self.messages.append(f"the samples{which} at step {steps} have no scores: {error}")
                 continue
-            best = read_about(self.generators.folder("generator-best", seed))
-            before = [row for row in rows if row.get("seed") == seed]
-            before = [each["fid"] for each in (*before, best) if "fid" in each]
-            if "fid" in scores[k] and scores[k]["fid"] < min(before, default=np.inf):
-                self._save_best(seed, own, {"step": steps, **scores[k]})
+            if scores[k].get("fid", np.inf) < self.generators.best_fid(seed, rows):
+                best = ("generator-best", seed, own, {"step": steps, **scores[k]}, self.description)
+                folder = self.path / "generator-best"
+                self._try_to_write(folder, lambda best=best: self.generators.save(*best))
         return scores
-
-    def _save_best(self, seed: int | None, variables: dict, about: dict) -> None:
-        try:
-            self.generators.save("generator-best", seed, variables, about, self.description)
-        except OSError as error:
-            self._note_failure(self.generators.folder("generator-best", seed), error)
 
     def _save(self, chunk: Chunk) -> None:
         """Starts to save the snapshot of a chunk, after the checkpoint before it is complete."""
@@ -279,10 +259,8 @@ class Run:
         self._write_generators()
 
     def _write_generators(self) -> None:
-        try:
-            self.generators.write_held(self.description)
-        except OSError as error:
-            self._note_failure(self.path / "generator", error)
+        write = lambda: self.generators.write_held(self.description)
+        self._try_to_write(self.path / "generator", write)
 
     def _summarize(self, state: GANState, speed: dict) -> dict:
         rows = self.log.read()
@@ -291,27 +269,17 @@ class Run:
             results = summarize_seeds(rows, self.seeds, np.asarray(state.step), self.frozen)
         digest = tree_sha256(state)
         summary = {"steps": steps_taken(state), **speed, **results, "state_sha256": digest}
-        curves, animation = self.path / "curves.png", self.path / "training.gif"
-        outputs = LOSSES[self.description.config.loss]().outputs
-        self._draw(curves.name, lambda: plots.save_curves(curves, rows, outputs))
-        frames = sorted((self.path / "samples").glob("*.png"))
-        self._draw(animation.name, lambda: plots.save_animation(animation, frames))
+        self.pictures.draw_curves(rows)
+        self.pictures.draw_animation()
         write_json(self.path / "summary.json", summary)
         return summary
 
-    def _draw(self, name: str, draw: Callable[[], Any]) -> None:
-        """Draws something. The first failure of each name becomes a message."""
+    def _try_to_write(self, path: Path, write: Callable[[], None]) -> None:
+        """Writes something. The first failure of the run is noted in `failure`."""
         try:
-            draw()
-        except Exception as error:  # Whatever Matplotlib, Pillow or the disk raise.
-            if name not in self._undrawn:
-                self._undrawn.add(name)
-                reason = system_reason(error) or f"{type(error).__name__}: {error}"
-                reason = textwrap.shorten(reason, 160, placeholder=" ...")
-                self.messages.append(f"{self.path / name} could not be drawn ({reason})")
-
-    def _note_failure(self, path: Path, error: Exception) -> None:
-        self.failure = self.failure or (path, system_reason(error) or str(error))
+            write()
+        except OSError as error:
+            self.failure = self.failure or (path, system_reason(error) or str(error))
 
     def _check_written(self, saved: int | None) -> None:
         """Raises `RunError` if something could not be written. saved: the step of the last state."""
