@@ -1,9 +1,9 @@
-"""Differentiable augmentation: the discriminator sees real and generated images changed alike.
+"""Differentiable augmentation of all images, real and generated, that the discriminator sees.
 
-Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training". To add one, write a
-function `(key, images) -> images` of images `[n, h, w, c]` in [-1, 1] and enter it in
-`AUGMENTATIONS`. Random numbers come from `jaxgan.devices.draw_rows`, so that they are the same on
-one device and on several.
+Zhao et al. 2020, "Differentiable augmentation for data-efficient GAN training". To add an
+augmentation, write a function `(key, images) -> images` of images `[n, h, w, c]` in [-1, 1] and add
+it to `AUGMENTATIONS`. Draw random numbers with `jaxgan.devices.draw_rows`, so that they are the
+same on one device and on several.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ SHIFTED = ("nij,njwc->niwc", "nij,nhjc->nhic")
 
 
 def _draw(draw: Callable, key: jax.Array, images: jax.Array, **settings) -> jax.Array:
-    """Returns a random number for each image, `[n, 1, 1, 1]`, for a `draw` of `draw_rows`."""
+    """Returns a random number for each image, `[n, 1, 1, 1]`. draw: as in `draw_rows`."""
     return draw_rows(draw, key, (len(images), 1, 1, 1), **settings)
 
 
 def color(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns images with other brightness, saturation (where they have colour) and contrast.
+    """Returns images with random brightness, saturation (of color images) and contrast.
 
-    Brightness moves by up to 0.5, saturation is scaled by 0 to 2 and contrast by 0.5 to 1.5.
+    Brightness is shifted by up to 0.5; saturation is scaled by 0 to 2 and contrast by 0.5 to 1.5.
     """
     brightness_key, saturation_key, contrast_key = jax.random.split(key, 3)
     uniform = jax.random.uniform
@@ -43,9 +43,9 @@ def color(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def translation(key: jax.Array, images: jax.Array, fill: float = 0.0) -> jax.Array:
-    """Returns images moved by up to 1/8 of their height and width.
+    """Returns images shifted by up to 1/8 of their height and width.
 
-    fill: value of the pixels that come in from outside: grey, as in the authors' code.
+    fill: value of the pixels beyond the border, by default gray, as in the authors' code.
     """
     images = images - fill
     for axis, sums, axis_key in zip((1, 2), SHIFTED, jax.random.split(key), strict=True):
@@ -53,14 +53,14 @@ def translation(key: jax.Array, images: jax.Array, fill: float = 0.0) -> jax.Arr
         reach = int(size * SHIFT + 0.5)
         shift = _draw(jax.random.randint, axis_key, images, minval=-reach, maxval=reach + 1)
         source = jnp.arange(size)[:, None] - shift[:, :, 0]
-        # A product with a matrix of ones and zeros: its derivatives need no scattering.
+        # A product with a matrix of ones and zeros, because its derivatives need no scatter.
         places = (source == jnp.arange(size)).astype(images.dtype)
         images = jnp.einsum(sums, places, images, precision="highest")
     return images + fill
 
 
 def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns images with a rectangle of half their height and width made grey (0)."""
+    """Returns images with a random rectangle of half their height and width set to gray (0)."""
     covered = True
     for axis, axis_key in zip((1, 2), jax.random.split(key), strict=True):
         size = images.shape[axis]
@@ -78,7 +78,10 @@ AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
 
 
 def make_augmentation(names: Sequence[str]) -> Augmentation:
-    """Returns the named augmentations, applied in order. Raises `UsageError` for unknown names."""
+    """Returns the composition of named augmentations, applied in order.
+
+    Raises `UsageError` for unknown names.
+    """
     chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
 
     def augment(key: jax.Array, images: jax.Array) -> jax.Array:

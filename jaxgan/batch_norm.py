@@ -1,13 +1,13 @@
-"""Plain `nn.BatchNorm`, told from outside how to count: networks need to know nothing of it."""
+"""Attributes of `nn.BatchNorm` that are set from outside, without code in the networks."""
 
 import flax.linen as nn
 import jax
 
 
 def override_batch_norm(**attributes):
-    """Returns an interceptor of Flax's methods that gives every `nn.BatchNorm` these attributes.
+    """Returns an interceptor for `nn.intercept_methods` that sets attributes of all `nn.BatchNorm`.
 
-    For `nn.intercept_methods`. An axis that the network's author named is left as it is.
+    An `axis_name` that a network sets itself is not changed.
     """
 
     def interceptor(call, args, kwargs, context):
@@ -16,7 +16,7 @@ def override_batch_norm(**attributes):
             return call(*args, **kwargs)
         changed = {k: v for k, v in attributes.items() if k != "axis_name" or not module.axis_name}
         before = {name: getattr(module, name) for name in changed}
-        # Flax's modules are frozen; a clone would be another module, with parameters of its own.
+        # Flax modules are frozen, and a clone would be another module with its own parameters.
         for name, value in changed.items():
             object.__setattr__(module, name, value)
         try:
@@ -29,9 +29,9 @@ def override_batch_norm(**attributes):
 
 
 def find_running_statistics(stats: dict) -> list[bool]:
-    """Returns of each leaf of Flax's collections whether it is a running mean or variance.
+    """Returns for each leaf of the Flax collections whether it is a running mean or variance.
 
-    Those are of batch norms, which read them only where they do not train.
+    Batch norm reads these statistics only outside of training.
     """
     leaves = jax.tree.flatten_with_path(stats)[0]
     places = ([entry.key for entry in path] for path, _ in leaves)

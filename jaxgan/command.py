@@ -1,4 +1,4 @@
-"""What the commands share: flags from a dataclass, errors in one line, and how they are stopped."""
+"""Functions that the commands share: flags from a dataclass, one-line errors, and signals."""
 
 import contextlib
 import dataclasses
@@ -27,8 +27,9 @@ def run_command(
 ) -> int:
     """Runs a command and returns its exit status.
 
-    settings: the dataclass of its flags, which `main` takes. program: its name in `--help`.
-    stopped: what a user should know if a signal stops it. groups: see `parse_arguments`.
+    settings: the dataclass of the flags, an instance of which is passed to `main`.
+    program: name of the command in `--help`. stopped: message for a user who stops the command by a
+    signal. groups: see `parse_arguments`.
     """
     sys.unraisablehook = drop_late_errors
     with robust_output():
@@ -48,7 +49,7 @@ def run_command(
 def stop_signals() -> list[int]:
     """Returns the signals that stop a command: Ctrl-C, SIGTERM and SIGHUP.
 
-    The last one is not among them where the system has none, or `nohup` had it ignored.
+    SIGHUP is left out if the system does not have it, or if it is ignored, as under `nohup`.
     """
     hang_up = getattr(signal, "SIGHUP", None)
     ignored = hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN
@@ -56,9 +57,9 @@ def stop_signals() -> list[int]:
 
 
 class RobustStream:
-    """A text stream that, once something could not be written to it, leads nowhere.
+    """A text stream that is redirected to the null device after the first failed write.
 
-    So a reader that goes away, a terminal that is closed or a full disk ends no run.
+    A closed pipe, a closed terminal or a full disk thus does not end a run.
     """
 
     def __init__(self, stream):
@@ -70,7 +71,7 @@ class RobustStream:
         return len(text)
 
     def flush(self) -> None:
-        """Hands on what was written."""
+        """Flushes the stream."""
         self._try(self._stream.flush)
 
     def __getattr__(self, name: str) -> Any:
@@ -79,7 +80,7 @@ class RobustStream:
     def _try(self, action: Callable, *arguments) -> None:
         try:
             action(*arguments)
-        except (OSError, ValueError):  # The latter for one that is closed.
+        except (OSError, ValueError):  # ValueError if the stream is closed.
             with contextlib.suppress(OSError, ValueError):
                 redirect_to_devnull(self._stream.fileno())
                 self._stream.flush()
@@ -87,8 +88,8 @@ class RobustStream:
 
 @contextlib.contextmanager
 def robust_output() -> Iterator[None]:
-    """Lets no failure of standard output or standard error become an error."""
-    for number in range(3):  # A closed one would be the number of the next file that is opened.
+    """Ignores failures to write to standard output and standard error, within the context."""
+    for number in range(3):  # The next file to be opened would get the number of a closed stream.
         try:
             os.fstat(number)
         except OSError:
@@ -96,7 +97,7 @@ def robust_output() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         streams = [nowhere if stream is None else stream for stream in before]
-        with contextlib.suppress(AttributeError):  # Where it is not a file's.
+        with contextlib.suppress(AttributeError):  # If it is not a `TextIOWrapper`.
             streams[0].reconfigure(errors="backslashreplace")
         sys.stdout, sys.stderr = map(RobustStream, streams)
         try:
@@ -108,7 +109,7 @@ def robust_output() -> Iterator[None]:
 
 
 def redirect_to_devnull(number: int) -> None:
-    """Has what is written to a file by its number go nowhere."""
+    """Redirects a file descriptor to the null device."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     if nowhere != number:
         os.dup2(nowhere, number)
@@ -116,9 +117,9 @@ def redirect_to_devnull(number: int) -> None:
 
 
 def parse_arguments(settings: type, program: str, groups: dict[str, type]) -> Any:
-    """Returns the settings on the command line; raises `UsageError`.
+    """Returns the settings given on the command line. Raises `UsageError` for invalid ones.
 
-    groups: by title, the base classes of `settings` whose fields `--help` shows together.
+    groups: base classes of `settings` by title, whose fields are grouped in `--help`.
     """
     import tyro
 
@@ -142,12 +143,12 @@ def parse_arguments(settings: type, program: str, groups: dict[str, type]) -> An
 
 
 def _message_in_box(text: str) -> str:
-    """Returns the message in a box of tyro: a title, the message and, below a rule, hints."""
+    """Returns the message in the output of tyro: a box with a title, the message and hints."""
     lines = (re.sub(r"[\u2500-\u257f]|-{3,}", " ", line).split() for line in text.splitlines())
     _, *lines = [" ".join(words) for words in lines if words]
     hints = ("Perhaps you meant", "For full helptext", "Argument helptext", "Similar")
     message = " ".join(itertools.takewhile(lambda line: not line.startswith(hints), lines))
-    # The choices of a literal are listed in an order that differs from run to run.
+    # Tyro lists the choices of a literal in an order that differs from run to run.
     message = re.sub(
         r"(?<=Expected one of \().*(?=\))",
         lambda choices: ", ".join(sorted(set(choices[0].split(", ")) - {"'None'"})),
@@ -157,7 +158,7 @@ def _message_in_box(text: str) -> str:
 
 
 def enable_compilation_cache() -> None:
-    """Keeps compiled programs between processes."""
+    """Enables JAX's cache on disk of compiled programs."""
     import jax
 
     from jaxgan.files import user_cache
@@ -165,30 +166,30 @@ def enable_compilation_cache() -> None:
     directory = user_cache() / "compiled"
     with contextlib.suppress(OSError):
         directory.mkdir(parents=True, exist_ok=True)
-    # Where it cannot be written, JAX would say so at every program.
+    # If the directory is not writable, JAX would warn about it for every program.
     if jax.config.jax_compilation_cache_dir is None and os.access(directory, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(directory))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def stop_at_once(number: int, frame, message: str = CONTINUES) -> None:
-    """Ends the process, as a handler of signals: what is on disk is whole at any moment."""
+    """Ends the process at once, as a signal handler. Files on disk are complete at any moment."""
     write_at_once(f"jaxgan: stopped at once: {message}\n")
-    if connection := sys.modules.get("jaxgan.parallel.connection"):  # Not imported: nothing to do.
+    if connection := sys.modules.get("jaxgan.parallel.connection"):  # Else nothing to do.
         connection.dismiss_witness()
     os._exit(128 + number)
 
 
 def write_at_once(text: str) -> None:
-    """Writes to standard error from a handler of signals, which may have interrupted a write."""
+    """Writes to standard error from a signal handler, which may have interrupted a write."""
     with contextlib.suppress(OSError):
         os.write(2, text.encode())
 
 
 def drop_late_errors(unraisable) -> None:
-    """Reports an error that nothing could catch, but for one that says nothing new.
+    """Reports an error that could not be caught, unless it is a consequence of another error.
 
-    Where a checkpoint fails, the writes still under way find the event loop of its storage closed.
+    If a checkpoint fails, its pending writes find that the event loop of the storage is closed.
     """
     if str(unraisable.exc_value) != "Event loop is closed":
         sys.__unraisablehook__(unraisable)

@@ -1,7 +1,8 @@
-"""A batch that is split over devices, seen from inside the step.
+"""Functions for steps whose batch is split over devices.
 
-Where the step runs under a mapped axis called `AXIS`, each device computes on its own rows of every
-batch; what concerns the whole batch goes through this file. Elsewhere nothing here does anything.
+If a step runs under a mapped axis named `AXIS`, each device computes on its own rows of every
+batch, and uses the functions of this file for values of the whole batch. Outside of such an axis,
+the functions act as for a single device.
 """
 
 from collections.abc import Callable
@@ -14,18 +15,18 @@ AXIS = "devices"
 
 
 def device_count() -> int:
-    """Returns over how many devices the batch is split: 1 outside of `AXIS`."""
+    """Returns the number of devices that share the batch: 1 outside of `AXIS`."""
     try:
         return lax.axis_size(AXIS)
-    except NameError:  # JAX's answer where no axis of that name is mapped.
+    except NameError:  # Raised by JAX if no axis of that name is mapped.
         return 1
 
 
 def own_rows(whole: jax.Array) -> jax.Array:
     """Returns this device's rows `[n / device_count, ...]` of an array `[n, ...]`.
 
-    Every `device_count`-th row is its own, so that the device's part of several equal parts of
-    `whole`, one after another, is its part of each of them.
+    A device has every `device_count`-th row. If `whole` consists of several equal parts, one after
+    another, the device's rows thus consist of its rows of each part.
     """
     if (count := device_count()) == 1:
         return whole
@@ -34,15 +35,14 @@ def own_rows(whole: jax.Array) -> jax.Array:
 
 
 def draw_rows(draw: Callable, key: jax.Array, shape: tuple[int, ...], **settings) -> jax.Array:
-    """Returns random numbers of a shape `(n, ...)`, for this device's `n` rows of the batch.
+    """Returns random numbers of shape `(n, ...)`, for this device's `n` rows of the batch.
 
-    They are drawn for the whole batch, so that a batch gets the same numbers on one device and on
-    several. draw: `jax.random.normal`, `uniform` or the like, called with the key, a shape and the
-    settings.
+    They are drawn for the whole batch, so they are the same on one device and on several.
+    draw: a function such as `jax.random.normal`, called with the key, a shape and the settings.
     """
     return own_rows(draw(key, (device_count() * shape[0], *shape[1:]), **settings))
 
 
 def mean_over_devices(tree: Any) -> Any:
-    """Returns a tree of the means over devices: of means over their rows, those over the batch."""
+    """Returns the tree averaged over devices, so that means over rows become means of the batch."""
     return tree if device_count() == 1 else lax.pmean(tree, AXIS)

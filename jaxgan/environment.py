@@ -1,4 +1,4 @@
-"""What JAX's environment may decide of a run, and what it may not."""
+"""Options and environment variables of JAX that can change the numbers of a run."""
 
 import contextlib
 import enum
@@ -19,7 +19,7 @@ RANDOM_NUMBERS = {
     "jax_threefry_gpu_kernel_lowering": False,
     "jax_threefry_partitionable": True,
 }
-"""Options that decide which numbers are drawn."""
+"""Options that determine the random numbers."""
 ARITHMETIC = {
     "jax_accurate_erf_inv": False,
     "jax_allow_f16_reductions": True,
@@ -32,7 +32,7 @@ ARITHMETIC = {
     "jax_softmax_custom_jvp": False,
     "jax_use_hlo_logistic_lowering": None,
 }
-"""Options that decide in what type, and by what formula, numbers are computed."""
+"""Options that determine the types and the formulas of computations."""
 PROGRAM = {
     "check_vma": False,
     "eager_constant_folding": False,
@@ -56,15 +56,15 @@ PROGRAM = {
     "jax_use_shardy_partitioner": True,
     "jax_use_simplified_jaxpr_constants": False,
 }
-"""Options that give XLA another program, or let it compile the same one otherwise: the order of
-floating-point sums depends on that."""
+"""Options that change the program for XLA or its compilation, on which the order of floating-point
+sums depends."""
 MODES = {
     "jax_array_garbage_collection_guard": None,
     "jax_check_static_indices": False,
     "jax_check_tracer_leaks": False,
     "jax_compilation_cache_check_contents": False,
     "jax_debug_infs": False,
-    "jax_debug_key_reuse": False,  # The key of a run is used at every step, by design.
+    "jax_debug_key_reuse": False,  # A run uses its key at every step, by design.
     "jax_debug_nans": False,
     "jax_disable_bwd_checks": False,
     "jax_disable_jit": False,
@@ -85,11 +85,11 @@ MODES = {
     "jax_transfer_guard_device_to_host": None,
     "jax_transfer_guard_host_to_device": None,
 }
-"""Modes for looking for faults, under which a step is another program, or none."""
+"""Debugging modes, in which a step is compiled to another program, or to none."""
 PINNED = RANDOM_NUMBERS | ARITHMETIC | PROGRAM | MODES
-"""What `pin_options` sets. The other options of JAX say where it runs (platforms and hosts, which
-the run records as its device), what it caches, logs and dumps, and how code that no run has is
-lowered (Pallas, export, sparse and ragged products)."""
+"""The options that `pin_options` sets. JAX's other options determine where it runs (platforms and
+hosts, recorded as the run's device), what it caches, logs and dumps, and how code is lowered that
+no run uses (Pallas, export, sparse and ragged products)."""
 
 RECORDED = (
     "CUBLASLT_WORKSPACE_SIZE",
@@ -104,7 +104,7 @@ RECORDED = (
     "LIBTPU_INIT_ARGS",
     "NCCL_ALGO",
     "NCCL_PROTO",
-    "NPROC",  # Threads of XLA on a CPU, over which it splits its products.
+    "NPROC",  # Number of XLA's threads on a CPU, which determines how it splits matrix products.
     "NVIDIA_TF32_OVERRIDE",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
@@ -119,22 +119,22 @@ RECORDED = (
     "TF_ENABLE_CUDNN_TENSOR_OP_MATH_FP32",
     "XLA_FLAGS",
 )
-"""Variables that act as XLA and its libraries start, where nothing can be pinned any more."""
+"""Variables that XLA and its libraries read when they start, which cannot be pinned later."""
 HARMLESS_FLAGS = re.compile(
     r"--xla_(force_host_platform_device_count|dump_\w+|hlo_profile|gpu_cuda_data_dir"
     r"|gpu_force_compilation_parallelism|gpu_kernel_cache_file|gpu_enable_llvm_module_compilation\w+"
     r"|cpu_parallel_codegen_split_count|cpu_collective_call_\w+timeout\w+)(=|$)"
 )
-"""Of `XLA_FLAGS`: they change no number (how many devices there are is recorded by itself)."""
+"""Flags in `XLA_FLAGS` that change no numbers; the number of devices is recorded separately."""
 
 
 @contextlib.contextmanager
 def pin_options(devices: bool = True) -> Iterator[None]:
-    """Sets the options of JAX that decide numbers to their standard values, and restores them.
+    """Sets JAX's options that can change numbers to their standard values, and then restores them.
 
-    devices: whether to see at once that there are devices, which starts JAX.
-    Raises `RunError` where the environment keeps JAX from starting, and `UsageError` within a
-    context manager of JAX that holds an option at another value.
+    devices: whether to check that there are devices, which initializes JAX.
+    Raises `RunError` if the environment prevents JAX from starting, and `UsageError` within a
+    context manager of JAX that sets an option to another value.
     """
     config = _imported().config
     before = {name: config.values[name] for name in PINNED if name in config.values}
@@ -143,7 +143,7 @@ def pin_options(devices: bool = True) -> Iterator[None]:
         for name, value in changed.items():
             config.update(name, value)
         if held := [name for name in changed if _plain(config.values[name]) != PINNED[name]]:
-            raise UsageError(f"call this outside of JAX's context managers, for {', '.join(held)}")
+            raise UsageError(f"call this outside of JAX's context managers of {', '.join(held)}")
         if devices:
             check_devices()
         yield
@@ -153,7 +153,7 @@ def pin_options(devices: bool = True) -> Iterator[None]:
 
 
 def check_devices() -> None:
-    """Raises `RunError` where JAX finds no device of the kind that it was asked for."""
+    """Raises `RunError` if JAX finds no device of the requested platform."""
     import jax
 
     try:
@@ -161,16 +161,16 @@ def check_devices() -> None:
     except Exception as error:  # JAX raises an AssertionError too.
         reason = first_line(error) if str(error) else ""
         raise RunError(
-            f"JAX finds no device{_asked()}{f': {reason}' if reason else ''}; see that it is there "
-            "and that the jaxlib for it is installed, or unset JAX_PLATFORMS"
+            f"JAX finds no device{_asked()}{f': {reason}' if reason else ''}; check that it exists "
+            "and that its jaxlib is installed, or unset JAX_PLATFORMS"
         ) from error
 
 
 def recorded_variables() -> dict[str, str]:
-    """Returns the variables of the environment that may decide numbers and cannot be pinned."""
+    """Returns the environment variables that can change numbers and cannot be pinned."""
     found = {name: os.environ[name] for name in RECORDED if os.environ.get(name)}
     if flags := found.pop("XLA_FLAGS", ""):
-        if not flags.lstrip().startswith("-"):  # XLA reads them from that file.
+        if not flags.lstrip().startswith("-"):  # The file from which XLA reads its flags.
             with contextlib.suppress(OSError):
                 flags = Path(flags).read_text(encoding="utf-8", errors="replace")
         flags = " ".join(flag for flag in flags.split() if not HARMLESS_FLAGS.match(flag))
@@ -178,7 +178,7 @@ def recorded_variables() -> dict[str, str]:
 
 
 def _imported():
-    """Returns JAX, which reads its variables as it is imported."""
+    """Returns JAX, which reads its environment variables when it is imported."""
     try:
         import jax
     except ValueError as error:
@@ -188,11 +188,11 @@ def _imported():
 
 
 def _asked() -> str:
-    """Returns the variables of JAX that are set, as part of a sentence."""
+    """Returns JAX's environment variables that are set, as part of a sentence."""
     names = [name for name in sorted(os.environ) if name.startswith("JAX_")]
     return f" with {', '.join(f'{name}={os.environ[name]}' for name in names)}" if names else ""
 
 
 def _plain(value: Any) -> Any:
-    """Returns the value of an option as it is set: of an enumeration, its name."""
+    """Returns the value of an option in plain form: for an enumeration, its name."""
     return value.name.lower() if isinstance(value, enum.Enum) else value

@@ -1,4 +1,4 @@
-"""The pure core: a GAN is four functions, `init`, `step`, `sample` and `averaged`."""
+"""A GAN as four pure functions: `init`, `step`, `sample` and `averaged`."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,10 +24,10 @@ from jaxgan.schedules import Schedule, at
 
 
 class GANState(NamedTuple):
-    """All that a step reads and writes.
+    """The state that a step reads and updates.
 
-    ema: exponential moving average of the generator's parameters, None when it is off.
-    step: how many steps were taken, an int32 scalar.
+    ema: exponential moving average of the generator's parameters, None without averaging.
+    step: number of steps taken, an int32 scalar.
     """
 
     generator: Player
@@ -37,15 +37,15 @@ class GANState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a step reports, each a scalar.
+    """The metrics of a step, all scalars.
 
-    d_loss, g_loss: the players' losses. d_real, d_fake: the discriminator's outputs for real and
-    for generated images, summed up as the loss says (`jaxgan.losses.Outputs`). d_grad_norm,
-    g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive: shares of real
-    and of generated images with a positive output; the first nears one where the discriminator
-    overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1), unless the loss
-    leaves all outputs free to be shifted.
-    With several discriminator updates a step, the discriminator's are those of the last one.
+    d_loss, g_loss: losses of the players. d_real, d_fake: summaries of the discriminator's outputs
+    for real and for generated images, which depend on the loss (`jaxgan.losses.Outputs`).
+    d_grad_norm, g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive:
+    fractions of real and of generated images with a positive output. The first is close to one if
+    the discriminator overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1),
+    unless the loss is invariant to a shift of all outputs.
+    With several discriminator updates per step, its metrics are from the last one.
     """
 
     d_loss: jax.Array
@@ -59,18 +59,18 @@ class Metrics(NamedTuple):
 
 
 class GAN(NamedTuple):
-    """A GAN as pure functions, none of them jitted.
+    """A GAN as pure functions, which are not jitted.
 
     init: `(key) -> state`.
     step: `(key, state, batch) -> (state, metrics)`; `key` is the run's key, the same at every step;
         `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update, or
         images and labels `(images, labels)`.
-        Under a mapped axis `jaxgan.devices.AXIS` it holds this device's rows of the whole batch;
-        state and metrics are those of the whole batch, the same on every device.
+        Under a mapped axis `jaxgan.devices.AXIS`, `batch` holds this device's rows of the whole
+        batch; state and metrics are those of the whole batch, the same on every device.
     sample: `(key, state, num_samples, labels=None) -> images [num_samples, ...]`, from the averaged
-        generator; the same key gives the same latents whatever the state. labels: of a conditional
-        GAN, `[num_samples]` or one for all; one class after the other unless given.
-    averaged: `(key, state) -> variables` of the generator that samples are drawn from.
+        generator; the same key gives the same latents for every state. labels: for a conditional
+        GAN, `[num_samples]` or one for all; by default the classes in turn.
+    averaged: `(key, state) -> variables` of the generator from which samples are drawn.
     """
 
     init: Callable[[jax.Array], GANState]
@@ -95,30 +95,30 @@ def gan(
     dtype: Any = None,
     class_frequencies: Sequence[float] | None = None,
 ) -> GAN:
-    """Returns the GAN of two networks.
+    """Returns the GAN of a generator and a discriminator.
 
-    A step updates the discriminator `d_steps` times, each time on fresh real and generated images,
-    and then the generator, through the new discriminator, on the images generated last.
+    A step updates the discriminator `d_steps` times, each time on new real and generated images,
+    and then the generator, through the updated discriminator, on the last generated images.
 
     generator: Flax module, latents `[n, latent_size]` (drawn from N(0, 1)) to images `[n, ...]`.
     discriminator: Flax module, images `[n, ...]` to logits `[n]`. It sees real and generated images
-        in passes of their own, so batch statistics are of one kind at a time.
-    loss: `non_saturating()` unless given.
-    g_tx, d_tx: Optax transformations; `adam()` unless given.
-    ema_decay: of the averaged generator, a number or a schedule of the step; 0 to sample from the
-        generator itself.
-    num_classes: of a conditional GAN. Both modules are then called as `module(inputs, labels)`, and
-        generated images take the labels of the real ones.
-    pack: how many images, joined along their channels, the discriminator judges at a time (PacGAN,
-        Lin et al. 2018); its labels are then `[n / pack, pack]`.
-    augment: `(key, images) -> images`, differentiable: what the discriminator sees of images. Real
-        and generated images have draws of their own.
-    dtype: of what both networks are called with, such as `jnp.bfloat16`. The networks of this
-        package compute in the type of their inputs; layers of Flax want a `dtype` of their own.
-    class_frequencies: `[num_classes]`, how often each class is drawn for the statistics of the
-        averaged generator's batch norms; equal unless given.
-    Raises `UsageError`, from `init`, for a loss that penalises gradients at single images of a
-    discriminator with batch norm.
+        in separate passes, so batch statistics never mix them.
+    loss: `non_saturating()` by default.
+    g_tx, d_tx: Optax transformations; `adam()` by default.
+    ema_decay: decay of the averaged generator, a number or a schedule of the step; 0 to sample from
+        the generator itself.
+    num_classes: number of classes of a conditional GAN. Both modules are then called as
+        `module(inputs, labels)`, and generated images have the labels of the real ones.
+    pack: number of images, joined along the channels, that the discriminator sees at a time
+        (PacGAN, Lin et al. 2018); its labels are then `[n / pack, pack]`.
+    augment: `(key, images) -> images`, a differentiable augmentation of all images that the
+        discriminator sees. Real and generated images are augmented independently.
+    dtype: type of the inputs of both networks, such as `jnp.bfloat16`. The networks of this package
+        compute in the type of their inputs; Flax's own layers also need their `dtype` set.
+    class_frequencies: `[num_classes]`, frequencies of the classes in the batches that the batch
+        statistics of the averaged generator are estimated from; equal by default.
+    `init` raises `UsageError` for a loss that penalizes gradients at single images if the
+    discriminator has batch norm.
     """
     parts = Parts(
         generator=generator,
@@ -139,7 +139,7 @@ def gan(
 
 
 class Parts(NamedTuple):
-    """What a GAN is made of, as `gan` describes it; `ema_decay` is None where it is off."""
+    """The arguments of `gan`, with defaults filled in; `ema_decay` is None without averaging."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -157,7 +157,7 @@ class Parts(NamedTuple):
 
     @property
     def sampler(self) -> Sampler:
-        """How samples are drawn from the generator."""
+        """The generator without its parameters, for drawing samples."""
         return Sampler(self.generator, self.latent_size, self.num_classes)
 
 
@@ -171,8 +171,8 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     d = init_player(parts.discriminator.init(d_key, *shown), parts.d_tx)
     if parts.loss.penalizes_gradients and any(find_running_statistics(d.stats)):
         raise UsageError(
-            "the loss penalises gradients at single images, and in a discriminator with batch norm "
-            "these depend on the other images: take one without batch norm"
+            "the loss penalizes gradients at single images, which depend on the whole batch in a "
+            "discriminator with batch norm: use a discriminator without batch norm"
         )
     return GANState(
         generator=g,
@@ -230,9 +230,9 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
 
 
 def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
-    """Returns the discriminator after one update, its loss, its outputs and the gradients.
+    """Returns the discriminator after one update, the loss, the outputs and the gradients.
 
-    images: real and generated images.
+    images: a pair of real and generated images.
     """
 
     def objective(params):
@@ -242,7 +242,8 @@ def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
     (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
     grads = mean_over_devices(grads)
     stats = d.stats
-    # Of batch norms nothing reads the statistics: the discriminator is never but in training mode.
+    # The discriminator is only used in training mode, in which batch norm does not read its running
+    # statistics.
     if not all(find_running_statistics(stats)):
         keys = jax.random.split(key)
         passes = (
@@ -254,7 +255,7 @@ def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
 
 
 def _discriminate(parts: Parts, d: Player, params, key, images, labels):
-    """Returns outputs and statistics of what the discriminator is shown of images."""
+    """Returns outputs and new statistics of the discriminator for augmented, packed images."""
     if parts.augment is not None:
         images = parts.augment(key, images)
     images, labels = pack_images(images, parts.pack), pack_labels(labels, parts.pack)
@@ -272,7 +273,7 @@ def _sample(parts: Parts, key: jax.Array, state: GANState, num_samples: int, lab
 
 
 def _split_batch(parts: Parts, batch: Any) -> tuple[jax.Array, jax.Array | None]:
-    """Returns images and, of a conditional GAN, labels, `[d_steps, n, ...]`."""
+    """Returns images and labels, `[d_steps, n, ...]`; labels are None if not conditional."""
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
     return jax.tree.map(
         lambda rows: rows.reshape(parts.d_steps, -1, *rows.shape[1:]),
@@ -285,7 +286,7 @@ def _arguments(inputs: jax.Array, labels: jax.Array | None) -> tuple:
 
 
 def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels):
-    """Returns the outputs in training mode and the new statistics, those of the whole batch."""
+    """Returns the outputs in training mode, and the new statistics of the whole batch."""
     variables = {"params": params, **stats}
     axis = AXIS if device_count() > 1 else None
     with nn.intercept_methods(override_batch_norm(axis_name=axis)):
@@ -294,5 +295,5 @@ def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels)
 
 
 def _mean(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns the mean of two statistics; of what is no statistic, such as a counter, the first."""
+    """Returns the mean of two statistics or, if not floating-point (counters), the first."""
     return (a + b) / 2 if jnp.issubdtype(a.dtype, jnp.floating) else a

@@ -1,8 +1,8 @@
-"""What each player minimises, and penalties, which are functions from loss to loss.
+"""The losses of both players, and penalties, which are functions from a loss to a loss.
 
-To add a loss, write a function that returns a `Loss` and enter it in `LOSSES`; to add a penalty,
-one that takes a `Loss` and a weight, and enter it in `PENALTIES`. Penalties compose as Optax's
-transformations do: `r2(r1(relativistic(), 1.0), 1.0)`.
+To add a loss, write a function that returns a `Loss` and add it to `LOSSES`. To add a penalty,
+write a function `(loss, weight) -> loss` and add it to `PENALTIES`. Penalties can be composed, as
+in `r2(r1(relativistic(), 1.0), 1.0)`.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ Critic = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Outputs(NamedTuple):
-    """What the outputs of a discriminator mean, for whoever reads its metrics.
+    """The meaning of a discriminator's outputs, and the metrics that summarize them.
 
-    title: of the two numbers, for curves and tables. summary: outputs for real and for generated
-        images, `[n]` each, to the metrics `(d_real, d_fake)`, means over the batch.
-    limits: of the two numbers, None where there are none.
+    summary: from the outputs for real and for generated images, `[n]` each, to the metrics
+        `(d_real, d_fake)`, means over the batch.
+    title: of the two metrics in curves and tables. limits: their lower and upper limit, or None.
     """
 
     title: str
@@ -37,34 +37,34 @@ PROBABILITIES = Outputs(
     lambda real, fake: (jax.nn.sigmoid(real).mean(), jax.nn.sigmoid(fake).mean()),
     (0.0, 1.0),
 )
-"""Of outputs that are logits."""
+"""For outputs that are logits."""
 MEANS = Outputs("mean output", lambda real, fake: (real.mean(), fake.mean()))
-"""Of outputs that are only compared with one another, or with targets."""
+"""For outputs that are only compared with each other or with targets."""
 PAIRS = Outputs(
     "share of pairs won",
     lambda real, fake: ((real > fake).mean(), (fake > real).mean()),
     (0.0, 1.0),
 )
-"""Of outputs that are known up to a shift: how often the real image of a pair has the larger one,
-and how often the generated image."""
+"""For outputs that are known up to a constant: the fractions of pairs in which the output is larger
+for the real image, and for the generated image."""
 
 
 class Loss(NamedTuple):
     """A loss for each player, both functions of `(critic, real, fake, key, step)`.
 
     critic: the discriminator with its parameters bound, `(key, images [n, ...])` to outputs `[n]`,
-        of packs of `m` images `[n / m]`. It augments the images first, by draws from the key, so
-        that gradients with respect to images are those before augmentation.
+        or `[n / m]` for packs of `m` images. It first augments the images with random numbers from
+        the key, so gradients with respect to images are taken before augmentation.
     real, fake: images `[n, ...]`.
     key: for losses that draw random numbers, with `jaxgan.devices.draw_rows`.
     step: for weights that follow a schedule.
-    A loss must be a mean over the batch, for the means of several devices to make up its own.
+    A loss must be a mean over the batch, so that the mean over devices is the loss of the batch.
 
-    discriminator: returns the loss, a scalar, and the outputs `(real, fake)` it came from.
+    discriminator: returns the loss, a scalar, and the outputs `(real, fake)`.
     generator: returns the loss, a scalar.
-    outputs: what those outputs mean.
-    penalizes_gradients: whether it takes gradients at single images. They would be those of the
-        whole batch in a discriminator with batch norm, which `gan` then refuses.
+    outputs: the meaning of the outputs.
+    penalizes_gradients: whether the loss uses gradients at single images. With batch norm in the
+        discriminator they would depend on the whole batch, so `gan` does not accept both.
     """
 
     discriminator: Callable[..., tuple[jax.Array, tuple[jax.Array, jax.Array]]]
@@ -78,10 +78,10 @@ def from_logits(
     generator: Callable[[jax.Array], jax.Array],
     outputs: Outputs = MEANS,
 ) -> Loss:
-    """Returns the loss of two functions of logits.
+    """Returns the loss given by two functions of logits.
 
-    discriminator: of real and fake logits, a mean over them. generator: of fake logits, likewise.
-    outputs: what the logits mean.
+    discriminator: from real and fake logits to the mean loss of the batch.
+    generator: from fake logits to the same. outputs: the meaning of the logits.
     """
 
     def discriminator_loss(critic: Critic, real, fake, key, step):
@@ -97,19 +97,19 @@ def from_logits(
 
 
 def _critic_outputs(critic: Critic, real, fake, key) -> tuple[jax.Array, jax.Array]:
-    """Returns the outputs for real and for generated images, each augmented by its own draws."""
+    """Returns the outputs for real and for generated images, augmented independently."""
     real_key, fake_key = jax.random.split(key)
     return critic(real_key, real), critic(fake_key, fake)
 
 
 def _cross_entropy(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-    """Returns -log D(real) - log(1 - D(fake)), the means added; D is the sigmoid of the logits."""
+    """Returns the mean of -log D(real) - log(1 - D(fake)), where D is the sigmoid of the logits."""
     real = binary_cross_entropy(real_logits, 1.0).mean()
     return real + binary_cross_entropy(fake_logits, 0.0).mean()
 
 
 def non_saturating() -> Loss:
-    """Returns the loss whose generator minimises -log D(fake) (Goodfellow et al. 2014, section 3).
+    """Returns the loss whose generator minimizes -log D(fake) (Goodfellow et al. 2014, section 3).
 
     The logarithms are computed from the logits, without overflow.
     """
@@ -118,16 +118,16 @@ def non_saturating() -> Loss:
 
 
 def minimax() -> Loss:
-    """Returns the loss whose generator minimises log(1 - D(fake)) (Goodfellow et al. 2014, eq. 1).
+    """Returns the loss whose generator minimizes log(1 - D(fake)) (Goodfellow et al. 2014, eq. 1).
 
-    Its gradient vanishes where the discriminator is sure, which `non_saturating` avoids.
+    Its gradient vanishes when the discriminator is confident; `non_saturating` avoids this.
     """
     generator = lambda fake: -binary_cross_entropy(fake, 0.0).mean()
     return from_logits(_cross_entropy, generator, PROBABILITIES)
 
 
 def least_squares() -> Loss:
-    """Returns halved squared distances from 1 for real and 0 for fake (Mao et al. 2017, eq. 9)."""
+    """Returns half the squared distances from 1 for real, 0 for fake (Mao et al. 2017, eq. 9)."""
     return from_logits(
         lambda real, fake: (jnp.square(real - 1).mean() + jnp.square(fake).mean()) / 2,
         lambda fake: jnp.square(fake - 1).mean() / 2,
@@ -135,7 +135,7 @@ def least_squares() -> Loss:
 
 
 def hinge() -> Loss:
-    """Returns the hinge loss; the generator's is -D(fake) (Lim and Ye 2017; Miyato et al. 2018)."""
+    """Returns the hinge loss; -D(fake) for the generator (Lim and Ye 2017; Miyato et al. 2018)."""
     return from_logits(
         lambda real, fake: jax.nn.relu(1 - real).mean() + jax.nn.relu(1 + fake).mean(),
         lambda fake: -fake.mean(),
@@ -143,20 +143,20 @@ def hinge() -> Loss:
 
 
 def wasserstein() -> Loss:
-    """Returns the difference of the means of a critic (Arjovsky et al. 2017, eq. 2).
+    """Returns the loss D(fake) - D(real) of a critic (Arjovsky et al. 2017, eq. 2).
 
-    It wants a Lipschitz critic: `gradient_penalty`, spectral norms, or the paper's own
-    `jaxgan.optimizers.clip_weights`.
+    It needs a Lipschitz critic: use `gradient_penalty`, spectral normalization, or
+    `jaxgan.optimizers.clip_weights` as in the paper.
     """
     return from_logits(lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean())
 
 
 def relativistic() -> Loss:
-    """Returns the loss of pairs: each real image's logit against that of one generated image.
+    """Returns the relativistic pairing loss, of pairs of a real and a generated image.
 
-    RpGAN (Jolicoeur-Martineau 2018; in R3GAN, Huang et al. 2024, eq. 2): softplus of differences,
-    one way for the discriminator and the other way for the generator. R3GAN's generator meets other
-    real images than its discriminator; here both meet those of the step.
+    RpGAN (Jolicoeur-Martineau 2018; in R3GAN, Huang et al. 2024, eq. 2): softplus of
+    D(fake) - D(real) for the discriminator, and of D(real) - D(fake) for the generator. In R3GAN
+    the two players use different real images; here they use the same ones.
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
@@ -196,10 +196,10 @@ def r2(loss: Loss, gamma: float | Schedule) -> Loss:
 
 
 def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
-    """Returns the loss with weight times (norm - 1)^2 of the gradients between real and generated.
+    """Returns the loss plus weight times (norm - 1)^2 of gradients between real and fake images.
 
-    WGAN-GP (Gulrajani et al. 2017, algorithm 1): at random points of the lines between them, of
-    packed images those between the packs.
+    WGAN-GP (Gulrajani et al. 2017, algorithm 1): the points are random ones on the lines between
+    real and generated images or, with packing, between packs of them.
     """
 
     def between(real, fake, inputs, key):
@@ -209,10 +209,10 @@ def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
 
 
 def dragan(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
-    """Returns the loss with weight times (norm - 1)^2 of the gradients around real images.
+    """Returns the loss plus weight times (norm - 1)^2 of gradients around real images.
 
-    Kodali et al. 2017, "On convergence and stability of GANs": at random points of the lines from
-    real images to noisy ones, with noise up to half a standard deviation of the batch.
+    Kodali et al. 2017, "On convergence and stability of GANs": the points are random ones on lines
+    from real to noisy images, with uniform noise up to half the standard deviation of the batch.
     """
 
     def around(real, fake, inputs, key):
@@ -234,13 +234,13 @@ PENALTIES = {penalty.__name__: penalty for penalty in (r1, r2, gradient_penalty,
 def value_and_input_gradients(
     critic: Critic, key: jax.Array, images: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the outputs for images and the gradients, `[n, ...]`, of their sum by the images."""
+    """Returns the outputs, and the gradients `[n, ...]` of their sum with respect to the images."""
     outputs, pullback = jax.vjp(partial(critic, key), images)
     return outputs, pullback(jnp.ones_like(outputs))[0]
 
 
 def _penalize_gradients_at(loss: Loss, gamma: float | Schedule, choose_images: Callable) -> Loss:
-    """Returns the loss with a penalty on gradients at the images that `(real, fake)` chooses."""
+    """Returns the loss with a penalty on gradients at the images `choose_images(real, fake)`."""
 
     def discriminator(critic: Critic, real, fake, key, step):
         own_key, key = jax.random.split(key)
@@ -254,9 +254,9 @@ def _penalize_gradients_at(loss: Loss, gamma: float | Schedule, choose_images: C
 
 
 def _penalize_norms(loss: Loss, weight: float | Schedule, points: Callable) -> Loss:
-    """Returns the loss with a penalty on norms other than one.
+    """Returns the loss with a penalty on gradient norms other than one.
 
-    points: `(real, fake, inputs, key)` to where gradients are taken, of `inputs` inputs.
+    points: `(real, fake, inputs, key) -> images`, where inputs is the number of images or packs.
     """
 
     def discriminator(critic: Critic, real, fake, key, step):
@@ -271,29 +271,29 @@ def _penalize_norms(loss: Loss, weight: float | Schedule, points: Callable) -> L
 
 
 def _with_known_outputs(critic: Critic, images: jax.Array, outputs: jax.Array) -> Critic:
-    """Returns the critic that need not look at `images`, this very array, to know its outputs.
+    """Returns a critic that returns known outputs for `images`, recognized by identity.
 
-    So a loss and its penalties share one pass, forwards and backwards, and one augmentation.
+    A loss and its penalties thus share a forward pass, a backward pass and the augmentation.
     """
     return lambda key, others: outputs if others is images else critic(key, others)
 
 
 def _squared_norms(grads: jax.Array, logits: jax.Array) -> jax.Array:
-    """Returns those of gradients `[n, ...]` for each logit, `[n]` or, of packs, `[n / m]`."""
+    """Returns the squared norms of gradients `[n, ...]`, `[n]` or, with packing, `[n / m]`."""
     of_images = jnp.square(grads).reshape(len(grads), -1).sum(axis=1)
     return of_images.reshape(-1, len(logits)).sum(axis=0)
 
 
 def _norms(squared: jax.Array) -> jax.Array:
-    """Returns the square roots, with a gradient of zero where they are zero."""
+    """Returns the square roots, with a gradient of zero instead of infinity at zero."""
     safe = jnp.where(squared > 0, squared, 1.0)
     return jnp.where(squared > 0, jnp.sqrt(safe), 0.0)
 
 
 def _interpolation_weights(key: jax.Array, images: jax.Array, inputs: int) -> jax.Array:
-    """Returns a number in [0, 1) for each input of the critic, `[n, 1, ...]`.
+    """Returns random numbers in [0, 1) for images `[n, ...]`, `[n, 1, ...]`.
 
-    inputs: how many inputs the images `[n, ...]` make up: all images of a pack share the number.
+    inputs: number of inputs of the critic; all images of a pack have the same random number.
     """
     shape = (inputs, *[1] * (images.ndim - 1))
     shares = draw_rows(jax.random.uniform, key, shape, dtype=images.dtype)

@@ -1,4 +1,4 @@
-"""Optax transformations as GANs use them."""
+"""Optax transformations for GANs."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from jaxgan.schedules import Schedule
 def adam(
     learning_rate: float | Schedule = 2e-4, b1: float = 0.5, b2: float | Schedule = 0.999
 ) -> optax.GradientTransformation:
-    """Returns Adam with the momentum that GANs are trained with (Radford et al. 2016).
+    """Returns Adam with the learning rate and momentum of DCGAN by default (Radford et al. 2016).
 
-    learning_rate, b2: numbers, or schedules of how many updates were made.
+    learning_rate, b2: numbers, or schedules of the number of updates.
     """
     if callable(learning_rate) or callable(b2):
         return optax.inject_hyperparams(optax.adam, static_args=("b1",))(
@@ -22,9 +22,9 @@ def adam(
 
 
 def clip_weights(limit: float) -> optax.GradientTransformation:
-    """Returns the transformation after which no parameter is larger than `limit` (WGAN).
+    """Returns the transformation that clips parameters to [-limit, limit] after the update.
 
-    It comes last in an `optax.chain`, for it looks at where the updates would lead.
+    It must be the last one in an `optax.chain`, because it depends on the final updates.
     Arjovsky et al. 2017, "Wasserstein GAN", algorithm 1, with a limit of 0.01.
     """
 

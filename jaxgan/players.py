@@ -1,4 +1,4 @@
-"""A player of the game: a network in training."""
+"""A player: one of the two networks in training, and its updates."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import optax
 
 
 class Player(NamedTuple):
-    """One network in training; `stats` are Flax's mutable collections, `{}` when there are none."""
+    """A network in training; `stats` are its mutable Flax collections, `{}` if there are none."""
 
     params: Any
     stats: Any
@@ -14,7 +14,7 @@ class Player(NamedTuple):
 
 
 def init_player(variables: dict, tx: optax.GradientTransformation) -> Player:
-    """Returns the player of a network with these Flax variables before its first update."""
+    """Returns the player of a network with given Flax variables, before its first update."""
     stats = {name: value for name, value in variables.items() if name != "params"}
     return Player(variables["params"], stats, tx.init(variables["params"]))
 
@@ -22,6 +22,6 @@ def init_player(variables: dict, tx: optax.GradientTransformation) -> Player:
 def update_player(
     tx: optax.GradientTransformation, player: Player, grads: Any, stats: Any
 ) -> Player:
-    """Returns the player after an update with gradients, and with new `stats`."""
+    """Returns the player after an update with `grads`, with new `stats`."""
     updates, opt_state = tx.update(grads, player.opt_state, player.params)
     return Player(optax.apply_updates(player.params, updates), stats, opt_state)

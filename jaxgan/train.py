@@ -48,11 +48,11 @@ def train(config: Config) -> dict:
     from jaxgan.runs.progress import Progress
 
     dataset, remark = load_dataset(config)
+    out = choose_out(config, dataset)
     program = build_program(config, dataset)
     parameters, devices = count_parameters(program.gan), len(program.layout.devices)
     description = describe_run(config, dataset, remark, devices, parameters)
     score = distributed.on_first(lambda: make_score(description))
-    out = choose_out(config, dataset)
     opened = open_run(out, description, config.overwrite, score)
     with opened as run, catch_signals() as stop, exit_together():
         key, state, begin = restore(run, program, config, dataset)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.augment import AUGMENTATIONS, augmentation, color, cutout, translation
+from jaxgan.augment import AUGMENTATIONS, color, cutout, make_augmentation, translation
 from jaxgan.devices import AXIS
 from jaxgan.errors import UsageError
 
@@ -85,8 +85,8 @@ def test_augmentations_are_differentiable_twice(name):
 
 
 def test_augmentations_follow_one_another():
-    both = augmentation(("translation", "cutout"))
+    both = make_augmentation(("translation", "cutout"))
     first, second = jax.random.split(KEY)
     np.testing.assert_array_equal(both(KEY, IMAGES), cutout(second, translation(first, IMAGES)))
     with pytest.raises(UsageError, match="color, translation, cutout"):
-        augmentation(("colour",))
+        make_augmentation(("colour",))

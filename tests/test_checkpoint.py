@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.errors import RunError, UsageError
-from jaxgan.gan import gan, leaves
+from jaxgan.errors import RunError
+from jaxgan.gan import gan
 from jaxgan.networks import NETWORKS
-from jaxgan.runs.checkpoint import KEPT, Checkpoints, load_generator, save_generator, tree_sha256
+from jaxgan.runs.checkpoint import KEPT, Checkpoints
+from jaxgan.trees import leaves_by_path, tree_sha256
 
 KEY = jax.random.key(0)
 
@@ -55,9 +56,9 @@ def test_a_state_comes_back_exactly(checkpoints):
     step, restored, damaged = checkpoints.latest(jax.eval_shape(model.init, KEY))
     assert (step, damaged) == (5, [])
     assert jax.tree.structure(restored) == jax.tree.structure(state)
-    for path, leaf in leaves(state).items():
-        np.testing.assert_array_equal(leaves(restored)[path], leaf)
-        assert leaves(restored)[path].dtype == leaf.dtype
+    for path, leaf in leaves_by_path(state).items():
+        np.testing.assert_array_equal(leaves_by_path(restored)[path], leaf)
+        assert leaves_by_path(restored)[path].dtype == leaf.dtype
     assert tree_sha256(restored) == tree_sha256(state)
 
 
@@ -104,48 +105,6 @@ def test_when_all_are_damaged_none_is_lost(checkpoints):
     with pytest.raises(RunError, match="every checkpoint.*--overwrite"):
         checkpoints.latest(a_state(0))
     assert {path.name for path in checkpoints.directory.iterdir()} == {"1", "2"}
-
-
-def test_digest_covers_path_dtype_shape_and_bytes():
-    base = tree_sha256({"a": np.zeros((2, 3), np.float32)})
-    others = (
-        {"b": np.zeros((2, 3), np.float32)},
-        {"a": np.zeros((2, 3), np.int32)},
-        {"a": np.zeros((3, 2), np.float32)},
-        {"a": np.full((2, 3), -0.0, np.float32)},
-    )
-    assert len({base, *map(sha256, others)}) == 5
-    assert tree_sha256({"a": jnp.zeros((2, 3))}) == base
-
-
-@pytest.mark.parametrize("conditional", [False, True])
-def test_a_saved_generator_draws_what_the_gan_draws(tmp_path, conditional):
-    shape = (5, 4, 1)
-    num_classes = 3 if conditional else None
-    networks = NETWORKS["mlp"](shape, width=8, num_classes=num_classes)
-    model = gan(*networks, latent_size=7, num_classes=num_classes)
-    state = model.init(KEY)
-    state = state._replace(ema=jax.tree.map(lambda x: x + 0.1, state.ema))
-    description = {
-        "config": {"network": "mlp", "latent_size": 7, "width": 8, "conditional": conditional},
-        "dataset": {"shape": shape, "bounded": True, "num_classes": 3},
-    }
-    save_generator(tmp_path / "generator", model.averaged(KEY, state), description)
-    sample = load_generator(tmp_path / "generator")
-    np.testing.assert_array_equal(sample(KEY, 6), model.sample(KEY, state, 6))
-    if conditional:
-        np.testing.assert_array_equal(sample(KEY, 6, 2), model.sample(KEY, state, 6, 2))
-        for labels in (3, [0, 1, 2, -1, 0, 0]):
-            with pytest.raises(UsageError, match="below 3"):
-                sample(KEY, 6, labels)
-    else:
-        with pytest.raises(UsageError, match="not conditional"):
-            sample(KEY, 6, 2)
-    (tmp_path / "generator" / "weights.npz").write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(RunError, match="no generator"):
-        load_generator(tmp_path / "generator")
-    with pytest.raises(RunError, match="no generator"):
-        load_generator(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,18 @@ import pytest
 
 from jaxgan import classify, data
 from jaxgan.errors import RunError, UsageError
-from jaxgan.evaluation import classifier, rotations
+from jaxgan.evaluation import classifier, classifier_files, rotations
 from jaxgan.keys import key_of_seed
-from jaxgan.runs.checkpoint import tree_sha256
+from jaxgan.trees import tree_sha256
 
 
 @pytest.fixture(scope="module")
 def of_mnist():
-    return classifier.load(classifier.MNIST)
+    return classifier_files.load(classifier_files.MNIST)
 
 
 def test_the_classifier_of_mnist_comes_with_the_package(of_mnist):
-    assert classifier.MNIST.stat().st_size < 1_000_000
+    assert classifier_files.MNIST.stat().st_size < 1_000_000
     assert of_mnist.about["accuracy"] >= 0.992
     assert of_mnist.digest == tree_sha256(of_mnist.variables)
     assert of_mnist.about["command"].startswith("python -m jaxgan.classify --dataset mnist ")
@@ -42,12 +42,12 @@ def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
     test, _ = data.load("digits", split="test")
     found = classifier.accuracy(trained.variables, test)
     assert found == trained.about["accuracy"] > 0.6
-    again = classifier.load(out)
+    again = classifier_files.load(out)
     assert again.digest == trained.digest
     features, logits = classifier.extract_features(again.variables, np.asarray(test.images))
     assert features.shape == (len(test.images), classifier.WIDTHS[-1])
     assert logits.shape == (len(test.images), 10)
-    with pytest.raises(UsageError, match="exists: numbers may refer to it"):
+    with pytest.raises(UsageError, match="exists, and numbers may refer to it"):
         classify.main(classify.Config(dataset="digits", epochs=3, out=out))
     same = classify.main(classify.Config(dataset="digits", epochs=3, out=tmp_path / "same"))
     assert same.digest == trained.digest
@@ -56,12 +56,12 @@ def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
 def test_damaged_classifiers_are_refused(tmp_path, of_mnist):
     path = tmp_path / "bad.safetensors"
     with pytest.raises(RunError, match="no classifier can be loaded"):
-        classifier.load(path)
-    good = classifier.MNIST.read_bytes()
+        classifier_files.load(path)
+    good = classifier_files.MNIST.read_bytes()
     for bad in (b"", good[:1000], good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]):
         path.write_bytes(bad)
         with pytest.raises(RunError, match="delete that file, and it is trained again"):
-            classifier.load(path)
+            classifier_files.load(path)
 
 
 def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
@@ -80,9 +80,9 @@ def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
     [
         ({}, "name the data"),
         ({"dataset": "digits", "epochs": 0}, "--epochs 0 must be at least 1"),
-        ({"dataset": "ring"}, "ring is no set of images to train a classifier on"),
+        ({"dataset": "ring"}, "unknown value 'ring' of --dataset"),
         ({"dataset": "digits", "seed": -1}, "--seed -1 must be at least 0"),
-        ({"dataset": "cats"}, "unknown data set 'cats'"),
+        ({"dataset": "cats"}, "unknown value 'cats' of --dataset"),
     ],
 )
 def test_what_cannot_be_classified_is_refused(settings, words):
@@ -101,7 +101,7 @@ def small_digits(counts) -> tuple[np.ndarray, np.ndarray]:
 def test_few_images_of_unequal_classes_are_learned():
     """In 12 steps, six times 130 images, neither weights nor running statistics get anywhere."""
     images, labels = small_digits((80, 40, 20, 12, 11))
-    train, test = (data.own(images, labels, split=split) for split in ("train", "test"))
+    train, test = (data.from_arrays(images, labels, split=split) for split in ("train", "test"))
     assert len(train.images) == 130
     variables = classifier.train(train, key_of_seed(0))
     largest = train.class_frequencies.max()
@@ -111,27 +111,29 @@ def test_few_images_of_unequal_classes_are_learned():
 @pytest.mark.parametrize("labels", [None, np.zeros(100, int)])
 def test_images_without_classes_teach_which_way_they_were_turned(labels):
     images = small_digits((0, 0, 100))[0]
-    dataset = data.own(images[:, :, :5], labels, "twos")
+    dataset = data.from_arrays(images[:, :, :5], labels, "twos")
     assert not classifier.has_classes(dataset)
-    turning = rotations.to_turn(dataset)
+    turning = rotations.with_random_rotations(dataset)
     assert turning.shape == (7, 7, 1)
     batch = turning.batch(key_of_seed(0), jnp.int32(3), 50)
-    plain = data.own(rotations.square(images[:, :, :5])).batch(key_of_seed(0), jnp.int32(3), 50)
+    plain = data.from_arrays(rotations.pad_to_square(images[:, :, :5])).batch(
+        key_of_seed(0), jnp.int32(3), 50
+    )
     for image, turn, upright in zip(batch.images, batch.labels, plain.images, strict=True):
         np.testing.assert_array_equal(image, np.rot90(upright, int(turn)))
     assert set(np.asarray(batch.labels).tolist()) == {0, 1, 2, 3}
-    every = rotations.in_all_turns(dataset)
+    every = rotations.with_all_rotations(dataset)
     np.testing.assert_array_equal(every.images[300:], np.rot90(every.images[:100], 3, (1, 2)))
 
 
 def test_the_classifier_computes_in_full_precision_on_any_device():
     """By the programs for a GPU: TensorFloat-32 would make the features depend on the device."""
-    dataset = data.own(*small_digits((20, 20)), "two")
+    dataset = data.from_arrays(*small_digits((20, 20)), "two")
     state, epoch, _ = classifier.training(dataset, key_of_seed(0), 1)
     variables = {"params": state[0], **state[1]}
     for function, arguments in (
         (epoch, (state, jnp.int32(0), dataset)),
-        (classifier._look, (variables, dataset.images)),
+        (classifier._apply, (variables, dataset.images)),
     ):
         lowered = function.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
         products = [

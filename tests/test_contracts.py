@@ -7,13 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jaxgan.loops import over_devices, over_seeds, scan_steps
 
-from jaxgan import build
-from jaxgan.data import own
-from jaxgan.gan import leaves
-from jaxgan.runs.checkpoint import tree_sha256
+from jaxgan.data import from_arrays
+from jaxgan.parallel.transforms import over_devices, over_seeds, scan_steps
+from jaxgan.runs import build
 from jaxgan.runs.config import Config
+from jaxgan.trees import leaves_by_path, tree_sha256
 
 KEY = jax.random.key(3)
 BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
@@ -46,7 +45,7 @@ CASES = {
 def dataset():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (50, 8, 8, 1), np.uint8)
-    return own(images, rng.integers(0, 3, 50))
+    return from_arrays(images, rng.integers(0, 3, 50))
 
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
@@ -58,8 +57,8 @@ def case(request, dataset):
     config = dataclasses.replace(BASE, **request.param)
     tx = optax.sgd(0.05)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(build, "optimizers", lambda config: (tx, tx))
-        model = build.build(config, dataset)
+        patched.setattr(build, "build_optimizers", lambda config: (tx, tx))
+        model = build.build_gan(config, dataset)
     state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
     size = build.images_per_step(config)
     step = jax.jit(scan_steps(model, size, 1))
@@ -86,8 +85,8 @@ def stirred(state):
 def assert_close(config, found, expected):
     coarse = config.precision == "bfloat16"
     tolerance = {"rtol": 0.05, "atol": 5e-3} if coarse else {"rtol": 2e-3, "atol": 2e-5}
-    for path, leaf in leaves(expected).items():
-        np.testing.assert_allclose(leaves(found)[path], leaf, err_msg=path, **tolerance)
+    for path, leaf in leaves_by_path(expected).items():
+        np.testing.assert_allclose(leaves_by_path(found)[path], leaf, err_msg=path, **tolerance)
 
 
 def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jaxgan.loops import over_devices, scan_steps, seeds_over_devices
 
 from jaxgan.data.arrays import Images
 from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
-from jaxgan.gan import gan, leaves
+from jaxgan.gan import gan
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
+from jaxgan.parallel.transforms import over_devices, scan_steps, seeds_over_devices
+from jaxgan.trees import leaves_by_path
 
 KEY = jax.random.key(3)
 SHAPE = (4, 4, 1)
@@ -66,8 +67,10 @@ def state_of(model):
 
 
 def assert_close(found, expected):
-    for path, leaf in leaves(expected).items():
-        np.testing.assert_allclose(leaves(found)[path], leaf, rtol=1e-4, atol=1e-6, err_msg=path)
+    for path, leaf in leaves_by_path(expected).items():
+        np.testing.assert_allclose(
+            leaves_by_path(found)[path], leaf, rtol=1e-4, atol=1e-6, err_msg=path
+        )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxgan import distributed, train
+from jaxgan import train
+from jaxgan.parallel import connection
 from jaxgan.runs.config import Config
 
 SETTINGS = {
@@ -31,12 +32,12 @@ def at_step(step: int, process: int, number: int) -> str:
     """Returns the code with which a process sends itself a signal after a step."""
     return f"""
 from jaxgan.runs.run import Run
-record = Run.record
-def with_signal(self, call, log_every):
-    if call.last == {step} and jax.process_index() == {process}:
+write = Run.write
+def with_signal(self, chunk):
+    if chunk.last == {step} and jax.process_index() == {process}:
         os.kill(os.getpid(), {number:d})
-    return record(self, call, log_every)
-Run.record = with_signal
+    return write(self, chunk)
+Run.write = with_signal
 """
 
 
@@ -65,7 +66,10 @@ def started(
     second: settings that only the second process has. slurm: started as Slurm would.
     """
     port = free_port(SLURM_PORTS if slurm else (0,))
-    script = f"import os, sys, jax\nfrom jaxgan import distributed, train\n{code}\n"
+    imports = (
+        "import os, sys, jax\nfrom jaxgan import train\nfrom jaxgan.parallel import connection"
+    )
+    script = f"{imports}\n{code}\n"
     processes = []
     for i in ids:
         own = {"coordinator": f"127.0.0.1:{port}", "num_processes": 2, "process_id": i}
@@ -154,7 +158,7 @@ def test_a_run_that_was_stopped_and_killed_ends_as_if_it_had_not_been(together, 
     survivor, killed = job(out, at_step(stopped + 10, process=1, number=signal.SIGKILL))
     assert (survivor.returncode, killed.returncode) == (1, -signal.SIGKILL)
     (line,) = ours(survivor.complained)
-    assert line.startswith(f"jaxgan: {distributed.GONE}")
+    assert line.startswith(f"jaxgan: {connection.GONE}")
     assert "Traceback" not in survivor.complained
     assert f"steps {stopped} to 60" in survivor.said
     job(out)
@@ -167,18 +171,18 @@ def test_when_the_first_process_dies_the_other_ends_too(tmp_path):
     assert survivor.returncode != 0
     # JAX may be faster than we are: it aborts the process, and we have the last word.
     line = ours(survivor.complained)[-1]
-    assert line.startswith((f"jaxgan: {distributed.GONE}", f"jaxgan: {distributed.ABORTED}"))
+    assert line.startswith((f"jaxgan: {connection.GONE}", f"jaxgan: {connection.ABORTED}"))
 
 
 def test_a_process_that_gives_no_sign_of_life_counts_as_gone(tmp_path):
-    short = "distributed.SECONDS_OF_SILENCE, distributed.SECONDS_BETWEEN_SIGNS = 8, 1\n"
+    short = "connection.SECONDS_OF_SILENCE, connection.SECONDS_BETWEEN_SIGNS = 8, 1\n"
     silent = at_step(10, process=1, number=signal.SIGSTOP)
     first, second = started(tmp_path / "run", short + silent)
     ended(first)
     second.kill()
     ended(second)
     assert first.returncode == 1
-    assert ours(first.complained) == [f"jaxgan: {distributed.GONE}"]
+    assert ours(first.complained) == [f"jaxgan: {connection.GONE}"]
 
 
 def test_seeds_are_shared_out_over_processes(tmp_path):
@@ -211,17 +215,17 @@ def test_what_a_user_gets_wrong_ends_every_process(tmp_path, settings, second, w
 
 
 def test_processes_that_do_not_find_one_another_give_up(tmp_path):
-    code = "distributed.SECONDS_TO_CONNECT = 1\n"
+    code = "connection.SECONDS_TO_CONNECT = 1\n"
     (alone,) = started(tmp_path / "run", code, ids=[1])
     ended(alone)
     assert alone.returncode == 1
-    assert ours(alone.complained) == [f"jaxgan: {distributed.UNANSWERED}"]
+    assert ours(alone.complained) == [f"jaxgan: {connection.UNANSWERED}"]
 
 
 def test_a_process_that_waits_for_the_others_can_be_stopped(tmp_path):
     code = """
 import threading
-distributed.SECONDS_TO_CONNECT = 20
+connection.SECONDS_TO_CONNECT = 20
 initialize = jax.distributed.initialize
 def then_stop(*arguments, **settings):
     threading.Timer(0.3, os.kill, (os.getpid(), 15)).start()

@@ -1,4 +1,4 @@
-"""What JAX's environment decides of a run: nothing that can be pin_options, and nothing in silence."""
+"""What JAX's environment may change of a run: no option, and no variable without a record."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from jaxgan import environment, train
-from jaxgan.environment import PINNED, pin_options, recorded
+from jaxgan.environment import PINNED, pin_options, recorded_variables
 from jaxgan.errors import UsageError
 from jaxgan.runs.config import Config
 
@@ -61,7 +61,7 @@ def test_every_pinned_value_is_jaxs_own_default():
 def test_a_run_inside_a_context_manager_of_jax_is_refused(tmp_path):
     with (
         jax.enable_checks(True),
-        pytest.raises(UsageError, match="outside of JAX's context managers, for jax_enable_checks"),
+        pytest.raises(UsageError, match="outside of JAX's context managers of jax_enable_checks"),
     ):
         train.main(SMALL)
 
@@ -96,16 +96,16 @@ def test_the_environment_decides_no_bit_of_a_run(tmp_path):
 def test_flags_of_xla_are_recorded_but_for_those_that_change_no_number(monkeypatch, tmp_path):
     for name in environment.RECORDED:
         monkeypatch.delenv(name, raising=False)
-    assert recorded() == {}
+    assert recorded_variables() == {}
     fast, harmless = "--xla_cpu_enable_fast_math=true", "--xla_force_host_platform_device_count=4"
     monkeypatch.setenv("XLA_FLAGS", harmless)
-    assert recorded() == {}
+    assert recorded_variables() == {}
     monkeypatch.setenv("XLA_FLAGS", f"{harmless} {fast}")
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
-    assert recorded() == {"XLA_FLAGS": fast, "NVIDIA_TF32_OVERRIDE": "1"}
+    assert recorded_variables() == {"XLA_FLAGS": fast, "NVIDIA_TF32_OVERRIDE": "1"}
     (tmp_path / "flags").write_text(f"{fast}\n{harmless}\n")
     monkeypatch.setenv("XLA_FLAGS", str(tmp_path / "flags"))
-    assert recorded()["XLA_FLAGS"] == fast
+    assert recorded_variables()["XLA_FLAGS"] == fast
 
 
 @pytest.mark.parametrize(

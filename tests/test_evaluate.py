@@ -1,24 +1,31 @@
 """The command that judges runs, and judging on the way."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jaxgan.judge import Features, Judge, cropped, remarks
 from PIL import Image
 
-from jaxgan import data, evaluate, protocol, train
+from jaxgan import data, evaluate, train
+from jaxgan.data import Images
 from jaxgan.data.arrays import to_uint8
 from jaxgan.errors import RunError, UsageError
-from jaxgan.evaluation import classifier
-from jaxgan.evaluation.classifier import MNIST, load
-from jaxgan.metrics.inception_score import kl_divergence
-from jaxgan.runs.checkpoint import load_generator
+from jaxgan.evaluation import classifier, classifier_files, reference, samples, selection, stacked
+from jaxgan.evaluation.classifier_files import MNIST, load
+from jaxgan.evaluation.images import crop
+from jaxgan.evaluation.protocol import Features, Protocol, remark_on_few_samples
+from jaxgan.evaluation.scores import score_generator
+from jaxgan.metrics import Comparison
+from jaxgan.metrics.classes import kl_divergence
 from jaxgan.runs.config import Config
+from jaxgan.runs.description import describe_run
+from jaxgan.runs.generators import load_generator
 
 SMALL = Config(
     dataset="digits",
@@ -38,9 +45,9 @@ SMALL = Config(
 def quickly():
     """Few samples, and a classifier of few steps: what is asked is how they are put together."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(protocol, "QUICK_SAMPLES", 200)
-        patched.setattr(protocol, "CHUNK", 100)
-        patched.setattr(classifier, "LEAST_STEPS", 1)
+        patched.setattr(selection, "SAMPLES", 200)
+        patched.setattr(samples, "CHUNK", 100)
+        patched.setattr(classifier, "MIN_STEPS", 1)
         patched.setattr(classifier, "EPOCHS", 2)
         yield
 
@@ -54,7 +61,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(finished):
-    return evaluate.main(evaluate.Config((finished,), samples=250, keys=2))[str(finished)]
+    return evaluate.main(evaluate.Config((finished,), samples=250, repeats=2))[str(finished)]
 
 
 def read(path):
@@ -121,18 +128,19 @@ def test_the_table_begins_with_real_data(finished, results, capsys):
 
 def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path, monkeypatch):
     other = shutil.copytree(finished, tmp_path / "other")
-    config = evaluate.Config((finished, other), samples=250, keys=1, seed=1)
+    config = evaluate.Config((finished, other), samples=250, repeats=1, seed=1)
     first, second = evaluate.main(config).values()
     assert first["mean"] == second["mean"]
     (seed,) = results["seeds"].values()
     found = {name: v for name, v in first["mean"].items() if name != "cas"}
     assert found == seed["by_key"][1]
     # And where nothing was kept of the real data yet.
-    nowhere = lambda what, judge, suffix: tmp_path / f"{what.replace('/', '')[-40:]}{suffix}"
-    monkeypatch.setattr(protocol, "kept", nowhere)
+    nowhere = lambda name: tmp_path / f"{name.split()[2]}.safetensors"
+    monkeypatch.setattr(reference, "cache_path", nowhere)
     again = evaluate.main(config)
     assert again[str(finished)]["real"] == first["real"]
-    assert len(list(tmp_path.glob("*.npz"))) == 2
+    names = {file.stem for file in tmp_path.glob("*.safetensors")}
+    assert len(names) == 3
 
 
 def test_evaluations_that_do_not_compare_are_refused(finished, results, tmp_path):
@@ -143,7 +151,7 @@ def test_evaluations_that_do_not_compare_are_refused(finished, results, tmp_path
     for name, value in (("digest", "0" * 64), ("samples", 99)):
         altered = {**changed, "protocol": {**changed["protocol"], name: value}}
         (other / "evaluation.json").write_text(json.dumps(altered))
-        with pytest.raises(UsageError, match=f"do not go into one table: they differ in .* {name}"):
+        with pytest.raises(UsageError, match=f"cannot be compared: they differ in .* {name}"):
             evaluate.main(both)
     train.main(Config(dataset="ring", width=8, steps=2, batch_size=8, out=tmp_path / "ring"))
     with pytest.raises(UsageError, match="differ in their data"):
@@ -156,10 +164,13 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
         (evaluate.Config(()), "name the run directories"),
         (evaluate.Config((tmp_path / "empty",)), "is not a run directory"),
         (evaluate.Config((finished,), samples=1), "--samples 1 must be at least 2"),
-        (evaluate.Config((finished,), keys=0), "--keys 0 must be at least 1"),
+        (evaluate.Config((finished,), repeats=0), "--repeats 0 must be at least 1"),
         (evaluate.Config((finished, finished / ".")), "named twice"),
         (evaluate.Config((finished / "config.json",)), "is not a run directory"),
-        (evaluate.Config((finished,), samples=60), "60 samples of digits are too few: 129"),
+        (
+            evaluate.Config((finished,), samples=60),
+            "60 samples of digits are too few: at least 129",
+        ),
     ):
         with pytest.raises(UsageError, match=words):
             evaluate.main(config)
@@ -172,7 +183,7 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     (copy / "evaluation.json").unlink()
     with pytest.raises(RunError, match="missing, damaged, or of another version: evaluate"):
         evaluate.main(config)
-    (copy / "generator" / "weights.npz").write_bytes(b"")
+    (copy / "generator" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(RunError, match="no generator can be loaded"):
         evaluate.main(evaluate.Config((copy,), samples=250))
     known = read(copy / "config.json")
@@ -187,12 +198,12 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     [
         ("config.json", '{"config": {}, "dataset": {}}', False, "config.json is damaged"),
         ("config.json", '{"config": [], "dataset": 3}', False, "config.json is damaged"),
-        ("config.json", "{", False, "is not a run directory"),
+        ("config.json", "{", False, "config.json is damaged"),
         ("evaluation.json", '{"seeds": []}', True, "missing, damaged, or of another version"),
         ("evaluation.json", "[1]", True, "missing, damaged, or of another version"),
-        ("generator/generator.json", "{}", False, "generator.json lacks 'config'"),
+        ("generator/generator.json", "{}", False, "it lacks 'config'"),
         ("generator/generator.json", None, False, "train it up to a checkpoint"),
-        ("generator/weights.npz", "PK", False, "no generator can be loaded"),
+        ("generator/weights.safetensors", "PK", False, "no generator can be loaded"),
     ],
 )
 def test_damaged_files_are_named(finished, results, tmp_path, file, content, stored, words):
@@ -201,7 +212,7 @@ def test_damaged_files_are_named(finished, results, tmp_path, file, content, sto
     if content is not None:
         (copy / file).write_text(content)
     with pytest.raises((UsageError, RunError), match=words) as refused:
-        evaluate.main(evaluate.Config((copy,), samples=250, keys=1, stored=stored))
+        evaluate.main(evaluate.Config((copy,), samples=250, repeats=1, stored=stored))
     assert "\n" not in str(refused.value)
 
 
@@ -222,7 +233,7 @@ def test_a_run_of_an_earlier_version_is_judged(finished, results, tmp_path):
         for name in ("evaluate_every", "stacked_images", "pack", "seeds"):
             del about["config"][name]
         file.write_text(json.dumps(about))
-    found = evaluate.main(evaluate.Config((copy,), samples=250, keys=1))[str(copy)]
+    found = evaluate.main(evaluate.Config((copy,), samples=250, repeats=1))[str(copy)]
     assert found["mean"] == results["seeds"]["0"]["by_key"][0]
 
 
@@ -230,53 +241,53 @@ def test_a_run_that_cannot_be_judged_does_not_hide_the_others(
     finished, results, tmp_path, capsys, monkeypatch
 ):
     other = shutil.copytree(finished, tmp_path / "other")
-    (other / "generator" / "weights.npz").write_bytes(b"")
+    (other / "generator" / "weights.safetensors").write_bytes(b"")
     with pytest.raises(RunError, match="other: no generator can be loaded"):
-        evaluate.main(evaluate.Config((other, finished), samples=250, keys=1))
+        evaluate.main(evaluate.Config((other, finished), samples=250, repeats=1))
     assert f"{results['real']['fid']:.2f}" in capsys.readouterr().out
 
     def full(*args):
         raise OSError(28, "No space left on device", str(finished))
 
     monkeypatch.setattr(evaluate, "write_json", full)
-    with pytest.raises(RunError, match="No space left on device .* room"):
-        evaluate.main(evaluate.Config((finished,), samples=250, keys=1))
+    with pytest.raises(RunError, match="No space left on device .* space"):
+        evaluate.main(evaluate.Config((finished,), samples=250, repeats=1))
     assert f"{results['real']['fid']:.2f}" in capsys.readouterr().out
 
 
 def test_what_was_kept_of_real_data_is_not_believed_when_it_is_damaged(
     finished, tmp_path, monkeypatch
 ):
-    nowhere = lambda what, judge, suffix: tmp_path / f"{what.replace('/', '')[-40:]}{suffix}"
-    monkeypatch.setattr(protocol, "kept", nowhere)
-    about = read(finished / "config.json")
-    first = protocol.real_data(about, 250).floor
-    (floor,) = tmp_path.glob("*.json")
-    for content in ('{"fid": "a"}', '{"sha256": "0", "floor": {"fid": 0.0}}', "{"):
-        floor.write_text(content)
-        for file in tmp_path.glob("*.npz"):
-            np.savez(file, features=np.zeros((250, 128)), sha256=np.array("0"))
-        assert protocol.real_data(about, 250).floor == first
+    nowhere = lambda name: tmp_path / f"{hashlib.sha256(name.encode()).hexdigest()}.safetensors"
+    monkeypatch.setattr(reference, "cache_path", nowhere)
+    about = evaluate.read_description(finished)
+    first = reference.load_reference(about, 250).scores
+    files = sorted(tmp_path.glob("*.safetensors"))
+    assert len(files) == 3  # Features of two splits, and the scores of one.
+    for damage in (lambda b: b"", lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1])):
+        for file in files:
+            file.write_bytes(damage(file.read_bytes()))
+        assert reference.load_reference(about, 250).scores == first
 
 
 def test_a_classifier_of_other_data_is_refused(finished, monkeypatch, tmp_path):
-    monkeypatch.setattr(protocol.classifier, "place", lambda data: MNIST)
+    monkeypatch.setattr(classifier_files, "classifier_path", lambda data: MNIST)
     with pytest.raises(RunError, match="is the classifier of mnist, and not of these digits"):
         evaluate.main(evaluate.Config((finished,), samples=250))
 
 
 def test_samples_that_cannot_be_judged_do_not_stop_a_training(tmp_path, monkeypatch, capsys):
-    def refuse(*args):
+    def refuse(*args, **settings):
         raise UsageError("the features of all generated samples are the same")
 
-    monkeypatch.setattr(protocol, "quick_scores", refuse)
+    monkeypatch.setattr(selection, "compute_metrics", refuse)
     out = tmp_path / "run"
     assert train.main(dataclasses.replace(SMALL, out=out, steps=20))["steps"] == 20
     assert "the samples at step 20 have no scores: the features" in capsys.readouterr().out
     assert not any("fid" in row for row in rows(out))
     small = dataclasses.replace(SMALL, out=tmp_path / "other")
-    monkeypatch.setattr(protocol, "QUICK_SAMPLES", 50)
-    with pytest.raises(UsageError, match="leave out --evaluate-every: 50 samples of digits"):
+    monkeypatch.setattr(selection, "SAMPLES", 50)
+    with pytest.raises(UsageError, match="remove --evaluate-every: 50 samples of digits"):
         train.main(small)
 
 
@@ -298,7 +309,7 @@ def test_a_run_is_judged_on_the_way_and_its_best_generator_kept(finished):
     assert (about["step"], about["fid"]) == (best["step"], best["fid"])
     images = load_generator(finished / "generator-best")(jax.random.key(0), 4)
     assert images.shape == (4, 28, 28, 1)
-    again = evaluate.main(evaluate.Config((finished,), samples=250, keys=1, best=True))
+    again = evaluate.main(evaluate.Config((finished,), samples=250, repeats=1, best=True))
     assert read(finished / "evaluation-best.json") == again[str(finished)]
     assert again[str(finished)]["protocol"]["generator"] == "best"
 
@@ -339,7 +350,7 @@ def test_each_of_several_seeds_is_judged(tmp_path):
     for seed in (5, 6):
         own = [row["fid"] for row in rows(out) if "fid" in row and row["seed"] == seed]
         assert read(out / "generator-best" / str(seed) / "generator.json")["fid"] == min(own)
-    (result,) = evaluate.main(evaluate.Config((out,), samples=250, keys=1)).values()
+    (result,) = evaluate.main(evaluate.Config((out,), samples=250, repeats=1)).values()
     assert result["deviation_over"] == "seeds"
     fids = [result["seeds"][seed]["mean"]["fid"] for seed in ("5", "6")]
     np.testing.assert_allclose(result["std"]["fid"], np.std(fids, ddof=1))
@@ -350,7 +361,7 @@ def test_mixtures_are_judged_by_their_modes(tmp_path):
     config = Config(dataset="grid", width=8, steps=10, batch_size=8, evaluate_every=5, out=out)
     train.main(config)
     assert [row["step"] for row in rows(out) if {"modes", "high_quality"} <= row.keys()] == [5, 10]
-    (result,) = evaluate.main(evaluate.Config((out,), samples=2500, keys=2)).values()
+    (result,) = evaluate.main(evaluate.Config((out,), samples=2500, repeats=2)).values()
     real = result["real"]
     assert (real["modes"], result["protocol"]["samples"]) == (25, 2500)
     np.testing.assert_allclose(real["high_quality"], 0.989, atol=0.01)
@@ -359,7 +370,7 @@ def test_mixtures_are_judged_by_their_modes(tmp_path):
 
 
 def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
-    monkeypatch.setattr(protocol, "STACKED_SAMPLES", 3_000)
+    monkeypatch.setattr(stacked, "SAMPLES", 3_000)
     out = tmp_path / "run"
     train.main(
         Config(
@@ -372,7 +383,7 @@ def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
             out=out,
         )
     )
-    (result,) = evaluate.main(evaluate.Config((out,), samples=500, keys=1)).values()
+    (result,) = evaluate.main(evaluate.Config((out,), samples=500, repeats=1)).values()
     assert result["protocol"]["digest"] == load(MNIST).digest
     real = result["real"]
     # Of 3,000 triples a few modes are never drawn: 1,000 exp(-3).
@@ -386,11 +397,11 @@ def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
 
 def test_images_are_compared_without_their_border():
     images = np.arange(2 * 6 * 6).reshape(2, 6, 6, 1)
-    np.testing.assert_array_equal(cropped(images, (4, 2, 1)), images[:, 1:5, 2:4])
+    np.testing.assert_array_equal(crop(images, (4, 2, 1)), images[:, 1:5, 2:4])
     with pytest.raises(UsageError, match="cannot be compared"):
-        cropped(images, (8, 8, 1))
+        crop(images, (8, 8, 1))
     with pytest.raises(UsageError, match="cannot be compared"):
-        cropped(images, (4, 4, 3))
+        crop(images, (4, 4, 3))
 
 
 def folder_of(path, counts):
@@ -407,21 +418,25 @@ def folder_of(path, counts):
 def test_a_perfect_generator_of_unequal_classes_has_no_class_divergence(tmp_path):
     """It draws real images of the class that it is asked for, nine of ten times the first."""
     train, _ = data.load(None, data_file=folder_of(tmp_path / "unequal", (162, 18)), split=None)
-    about = {"config": {"conditional": True}}
-    asked = protocol.asked_for(about, train, jax.random.key(0), 4000)
+    run = describe_run(Config(conditional=True), train)
+    asked = samples.request_classes(run, train, jax.random.key(0), 4000)
     assert kl_divergence(np.bincount(asked, minlength=2), np.bincount(train.labels)) < 0.002
 
 
 def test_samples_are_drawn_with_the_classes_asked_for():
     asked = np.arange(230) % 10
-    drawn = protocol.samples(
+    drawn = samples.draw_samples(
         lambda key, count, labels: np.asarray(labels, float), jax.random.key(0), 230, asked
     )
     np.testing.assert_array_equal(drawn, asked)
-    assert protocol.asked_for({"config": {}}, None, jax.random.key(0), 3) is None
+    run = describe_run(Config(), data.load("ring")[0])
+    assert samples.request_classes(run, None, jax.random.key(0), 3) is None
 
 
-FIRST_PIXELS = {"features": "first pixels", "digest": "x"}
+def first_pixels(looked) -> Protocol:
+    """A protocol of images whose features are what `looked` sees of them."""
+    compare = lambda real, fake, count: Comparison(real.features[:count], fake.features[:count])
+    return Protocol({"features": "first pixels", "digest": "x"}, looked, compare)
 
 
 class Looked(list):
@@ -438,20 +453,20 @@ def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeyp
     np.save(tmp_path / "mine.npy", images)
     own = {"data_file": tmp_path / "mine.npy", "out": tmp_path / "run"}
     train.main(Config(**own, width=8, latent_size=4, batch_size=8, steps=2))
-    about = read(tmp_path / "run" / "config.json")
+    about = evaluate.read_description(tmp_path / "run")
     choosing, judging = Looked(), Looked()
-    judges = iter((choosing, judging))
-    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge(FIRST_PIXELS, next(judges)))
-    monkeypatch.setattr(protocol, "kept", lambda *_: tmp_path / "nowhere" / "x")
+    looking = iter((choosing, judging))
+    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: first_pixels(next(looking)))
+    monkeypatch.setattr(reference, "cache_path", lambda *_: Path("/proc/nothing/x"))
     draw = load_generator(tmp_path / "run" / "generator")
     variables = jax.tree.map(jnp.asarray, draw.args[0])
-    assert {"fid", "precision"} <= protocol.scorer(about)(variables).keys()
-    real = protocol.real_data(about, 130)
+    assert {"fid", "precision"} <= selection.make_score(about)(variables).keys()
+    real = reference.load_reference(about, 130)
     for key in range(2):
-        protocol.scores_of(jax.jit(draw, static_argnums=1), about, real, key, training=False)
+        score_generator(jax.jit(draw, static_argnums=1), about, real, key, False)
     rows = lambda arrays: {row.tobytes() for array in arrays for row in array}
     train_rows, test_rows = (
-        rows([np.asarray(protocol.load(about, split).images)]) for split in ("train", "test")
+        rows([np.asarray(reference.load_split(about, split).images)]) for split in ("train", "test")
     )
     assert not train_rows & test_rows
     assert rows(choosing[:1]) <= train_rows
@@ -466,31 +481,30 @@ def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
     np.save(mine, images)
     monkeypatch.chdir(tmp_path)
     train.main(Config(data_file="mine.npy", width=8, batch_size=8, steps=2, out="run"))
-    about = read(tmp_path / "run" / "config.json")
-    assert about["config"]["data_file"] == str(mine)
+    about = evaluate.read_description(tmp_path / "run")
+    assert about.config.data_file == mine
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    settings = {"runs": (tmp_path / "run",), "samples": 130, "keys": 1}
-    assert evaluate.located(evaluate.Config(()), str(tmp_path / "run"), about) == about
+    settings = {"runs": (tmp_path / "run",), "samples": 130, "repeats": 1}
+    assert evaluate.locate_data(evaluate.Config(()), str(tmp_path / "run"), about) == about
     mine.rename(tmp_path / "moved.npy")
-    with pytest.raises(UsageError, match="is gone: name its --data-file"):
+    with pytest.raises(UsageError, match="is gone: give its --data-file"):
         evaluate.main(evaluate.Config(**settings))
-    monkeypatch.setattr(protocol, "judge_for", lambda *_: Judge(FIRST_PIXELS, Looked()))
+    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: first_pixels(Looked()))
     (found,) = evaluate.main(evaluate.Config(**settings, data_file="../moved.npy")).values()
     assert found["mean"]["fid"] >= 0
     np.save(mine, images[::-1])
-    with pytest.raises(UsageError, match="not what the run was trained on: name its --data-file"):
+    with pytest.raises(UsageError, match="not what the run was trained on: give the --data-file"):
         evaluate.main(evaluate.Config(**settings, data_file=mine))
 
 
 def test_few_samples_are_remarked():
     """By the number of features, and by the size of KID's subsets."""
-    of = lambda features: Features(np.zeros((5, features)))
-    assert remarks(of(32), 10_000) == []
-    (kid,) = remarks(of(32), 999)
-    assert kid.startswith("KID is one estimate of 999 samples, fewer than the 1,000 of a subset")
-    fid, kid = remarks(of(32), 33)
-    assert fid.startswith("FID of 33 samples of 32 features is biased upwards")
-    (fid,) = remarks(of(2048), 10_000)
-    assert fid.startswith("FID of 10,000 samples of 2,048 features")
+    assert remark_on_few_samples(10_000, 32) == []
+    (kid,) = remark_on_few_samples(999, 32)
+    assert kid.startswith("KID of 999 samples is a single estimate, since a subset has 1,000")
+    fid, kid = remark_on_few_samples(33, 32)
+    assert fid.startswith("FID of 33 samples with 32 features is biased upwards")
+    (fid,) = remark_on_few_samples(10_000, 2048)
+    assert fid.startswith("FID of 10,000 samples with 2,048 features")

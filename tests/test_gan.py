@@ -8,10 +8,11 @@ import pytest
 
 from jaxgan import gan as core
 from jaxgan.errors import UsageError
-from jaxgan.gan import gan, leaves, non_finite
+from jaxgan.gan import gan
 from jaxgan.losses import LOSSES, PENALTIES
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
 from jaxgan.optimizers import adam
+from jaxgan.trees import leaves_by_path, non_finite_leaves
 
 KEY = jax.random.key(7)
 SHAPE = (2, 3, 1)
@@ -263,15 +264,15 @@ def test_statistics_follow_the_batches(drawn):
     np.testing.assert_allclose(g_stats["var"], 0.5 + 0.5 * hidden.var(0), rtol=1e-4)
     # The discriminator always judges by its batch: its running statistics are nobody's.
     assert new.discriminator.stats["batch_stats"]["BatchNorm_0"].keys() == {"mean", "var"}
-    for path, leaf in leaves(new.discriminator.stats).items():
-        np.testing.assert_array_equal(leaf, leaves(state.discriminator.stats)[path])
+    for path, leaf in leaves_by_path(new.discriminator.stats).items():
+        np.testing.assert_array_equal(leaf, leaves_by_path(state.discriminator.stats)[path])
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_gradients_at_single_images_are_refused_beside_batch_norm(penalty):
     loss = PENALTIES[penalty](LOSSES["wasserstein"](), 1.0)
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, loss=loss)
-    with pytest.raises(UsageError, match="take one without batch norm"):
+    with pytest.raises(UsageError, match="use a discriminator without batch norm"):
         model.init(KEY)
     gan(NormedGenerator(), Discriminator((4,)), latent_size=4, loss=loss).init(KEY)
 
@@ -362,11 +363,11 @@ def test_the_discriminator_sees_augmented_images_and_penalties_the_images_themse
 
 def test_non_finite_leaves_are_named():
     state = tiny_gan().init(KEY)
-    assert not any(non_finite(state).values())
+    assert not any(non_finite_leaves(state).values())
     params = {**state.generator.params}
     params["Dense_1"] = {**params["Dense_1"], "bias": params["Dense_1"]["bias"].at[2].set(np.inf)}
     bad = state._replace(generator=state.generator._replace(params=params))
-    assert [path for path, is_bad in non_finite(bad).items() if is_bad] == [
+    assert [path for path, is_bad in non_finite_leaves(bad).items() if is_bad] == [
         "generator/params/Dense_1/bias"
     ]
-    assert "step" in leaves(state)
+    assert "step" in leaves_by_path(state)

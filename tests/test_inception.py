@@ -12,8 +12,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from jaxgan.errors import UsageError
-from jaxgan.evaluation import inception
-from jaxgan.evaluation.inception import Inception, features, load, resized
+from jaxgan.evaluation import inception, inception_weights
+from jaxgan.evaluation.inception import Inception, make_extractor, resize
+from jaxgan.evaluation.inception_weights import load
 
 # SHA-256 of the lines `name shape` of pytorch-fid's state dict, sorted, without `fc.bias` and
 # `num_batches_tracked`.
@@ -32,7 +33,7 @@ def folder(tmp_path):
 
 
 def shapes():
-    return {name: shape for name, (_, shape) in sorted(inception._expected().items())}
+    return {name: shape for name, (_, shape) in sorted(inception_weights._expected().items())}
 
 
 def layout(named_shapes) -> str:
@@ -91,7 +92,7 @@ def test_outputs_are_pytorch_fids_and_digests_those_of_the_weights(folder):
     weights, path = drawn_weights(), folder / "weights.safetensors"
     save_file(weights, path)
     variables, digest = load(path)
-    pooled, logits = features(variables)(grey_images())
+    pooled, logits = make_extractor(variables)(grey_images())
     assert (pooled.shape, logits.shape) == ((2, 2048), (2, 1008))
     np.testing.assert_allclose(summary(pooled), FEATURES, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(summary(logits), LOGITS, rtol=1e-5, atol=1e-4)
@@ -143,15 +144,15 @@ def _infinite(weights):
     [
         (
             _lacking,
-            ": 1 of its 471 .* and 0 .* such as Mixed_6e.branch_pool.conv.weight",
+            ": 1 of 471 .* and 0 .* such as Mixed_6e.branch_pool.conv.weight",
         ),
         (
             _surplus,
-            ": 0 of its 471 .* and 1 .* such as Mixed_6f.branch_pool.conv.weight",
+            ": 0 of 471 .* and 1 .* such as Mixed_6f.branch_pool.conv.weight",
         ),
-        (_of_another_shape, r"fc.weight is of shape \(1000, 2048\) and must be \(1008, 2048\)"),
-        (_transposed, r"Mixed_6b.branch7x7_2.conv.weight is of shape \(128, 128, 7, 1\)"),
-        (_half, "fc.weight is float16 and must be float32"),
+        (_of_another_shape, r"fc.weight has shape \(1000, 2048\) and must have \(1008, 2048\)"),
+        (_transposed, r"Mixed_6b.branch7x7_2.conv.weight has shape \(128, 128, 7, 1\)"),
+        (_half, "fc.weight has type float16 and must be float32"),
         (_nan, "damaged: Mixed_5b.branch1x1.bn.running_var holds NaN"),
         (_infinite, "damaged: fc.weight holds NaN or infinity"),
     ],
@@ -169,7 +170,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     save_file({"fc.weight": np.zeros(1000, np.float32)}, tmp_path / "whole.safetensors")
     whole = (tmp_path / "whole.safetensors").read_bytes()
     for name, content, words in [
-        ("missing.safetensors", None, "there is no such file"),
+        ("missing.safetensors", None, "is not a file: give the file of"),
         ("noise.safetensors", b"\x80\x04]K" * 100, "cannot be read: it is damaged"),
         ("empty.safetensors", b"", "cannot be read: it is damaged"),
         ("short.safetensors", whole[:-1], "cannot be read: it is damaged"),
@@ -179,7 +180,7 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
             (tmp_path / name).write_bytes(content)
         assert words in refusal(tmp_path / name)
     (tmp_path / "folder.pth").mkdir()
-    assert "there is no such file" in refusal(tmp_path / "folder.pth")
+    assert "is not a file: give the file of" in refusal(tmp_path / "folder.pth")
 
 
 def test_pth_files_need_torch_and_the_digits_of_their_names_are_checked(tmp_path, monkeypatch):
@@ -188,7 +189,7 @@ def test_pth_files_need_torch_and_the_digits_of_their_names_are_checked(tmp_path
     digits = hashlib.sha256(content).hexdigest()
     wrong = digits[:7] + ("0" if digits[7] != "0" else "1")
     for name, words in {
-        f"inception-2015-12-05-{wrong}.pth": f"damaged.* SHA-256 begins with {digits[:8]} and",
+        f"inception-2015-12-05-{wrong}.pth": f"damaged.* SHA-256 begins with {digits[:8]}, which",
         f"inception-{digits[:9]}{wrong}.pth": "damaged",
         f"inception-{digits[:8]}.pth": "pip install torch",
         f"inception-{digits}.pth": "pip install torch",
@@ -222,7 +223,7 @@ def test_resizing_is_linear_between_the_nearest_pixels(shape):
         places = (np.arange(299) + 0.5) * size / 299 - 0.5
         along = lambda row, places=places: np.interp(places, np.arange(len(row)), row)
         expected = np.apply_along_axis(along, axis, expected)
-    found = resized(jnp.asarray(x))
+    found = resize(jnp.asarray(x))
     assert found.shape == (1, 299, 299, 3)
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=2e-4)
 
@@ -230,12 +231,12 @@ def test_resizing_is_linear_between_the_nearest_pixels(shape):
 def test_images_are_those_that_would_be_saved():
     x = jnp.array([-1.5, -1.0, 0.3, 0.301, 1.0, 1.5]).reshape(6, 1, 1, 1)
     np.testing.assert_allclose(
-        resized(x)[:, 150, 150],
+        resize(x)[:, 150, 150],
         np.repeat([[-1], [-1], [0.30196], [0.30196], [1], [1]], 3, 1),
         atol=1e-5,
     )
     with pytest.raises(UsageError, match="1 or 3 channels, and these have 2"):
-        resized(jnp.zeros((4, 28, 28, 2)))
+        resize(jnp.zeros((4, 28, 28, 2)))
 
 
 @pytest.fixture
@@ -274,7 +275,7 @@ def test_every_layer_is_pytorch_fids(folder, pytorch_fid):
     for name, child in pytorch_fid.named_children():
         keep = lambda module, inputs, output, name=name: outputs.update({name: output.numpy()})
         child.register_forward_hook(keep)
-    images = np.asarray(resized(grey_images()))
+    images = np.asarray(resize(grey_images()))
     pytorch_fid(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
     pooled = outputs["avgpool"][:, :, 0, 0]
     logits = outputs["fc"] - pytorch_fid.fc.bias.numpy()
@@ -308,7 +309,7 @@ def test_resizing_is_pytorchs(shape):
     x = torch.from_numpy(saved.transpose(0, 3, 1, 2) / 255)
     x = torch.nn.functional.interpolate(x, (299, 299), mode="bilinear", align_corners=False)
     expected = (2 * x - 1).numpy().transpose(0, 2, 3, 1)
-    found = resized(jnp.asarray(saved / 127.5 - 1))
+    found = resize(jnp.asarray(saved / 127.5 - 1))
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=1e-4)
 
 

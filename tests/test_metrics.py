@@ -9,19 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxgan.errors import UsageError
-from jaxgan.metrics import prdc as module
-from jaxgan.metrics.features import log_softmax
-from jaxgan.metrics.fid import Gaussian, fid, frechet_distance
-from jaxgan.metrics.inception_score import (
+from jaxgan.metrics.classes import (
     class_accuracy,
-    class_histogram,
     corrected_kl_divergence,
-    inception_score,
+    count_classes,
     kl_divergence,
 )
+from jaxgan.metrics.fid import Gaussian, fid, fit_gaussian, frechet_distance
+from jaxgan.metrics.inception_score import inception_score, log_softmax
 from jaxgan.metrics.kid import kid, squared_mmd
 from jaxgan.metrics.modes import mixture_modes, stacked_modes
-from jaxgan.metrics.prdc import prdc
+from jaxgan.metrics.prdc import (
+    BLOCK,
+    _blocks,
+    _meetings,
+    _nearest,
+    _squared_distances,
+    prdc,
+    tolerance,
+)
 
 NO_FIDELITY = "torch-fidelity, or torchvision which it needs, is missing"
 
@@ -78,13 +84,13 @@ def test_kernel_distance_of_no_more_than_a_subset_is_one_estimate_without_a_devi
     real, fake = drawn(count=25)
     for a, b in ((real, fake), (real, fake[:20]), (real[:2], fake[:2])):
         whole = kid(a, b, np.random.default_rng(0), subset_size=25)
-        assert whole.mean == squared_mmd(a, b)
+        assert whole.kid == squared_mmd(a, b)
         assert np.isnan(whole.std)
     found = kid(real, fake[:20], np.random.default_rng(0), subsets=9, subset_size=24)
     assert found.std > 0
     # A set that is no larger than a subset is in all of them.
     half = kid(real, fake[:5], np.random.default_rng(0), subsets=400, subset_size=20)
-    np.testing.assert_allclose(half.mean, squared_mmd(real, fake[:5]), atol=4 * half.std / 20)
+    np.testing.assert_allclose(half.kid, squared_mmd(real, fake[:5]), atol=4 * half.std / 20)
 
 
 def test_kernel_distance_is_torch_fidelitys():
@@ -121,18 +127,18 @@ def test_kernel_distance_is_unbiased():
 
 
 @pytest.mark.parametrize(("count", "fakes", "size"), [(1203, 701, 64), (40, 90, 3), (500, 1000, 8)])
-def test_neighbours_are_those_of_prdc(count, fakes, size):
-    prdc = pytest.importorskip("prdc", reason="prdc is missing")
+def test_prdc_are_those_of_prdc(count, fakes, size):
+    package = pytest.importorskip("prdc", reason="prdc is missing")
     rng = np.random.default_rng(1)
     # Far from the origin, where distances by squares lose digits.
     real, fake = rng.normal(size=(count, size)) + 30, 1.1 * rng.normal(size=(fakes, size)) + 30
-    three, five = (prdc.compute_prdc(real, fake, k) for k in (3, 5))
+    three, five = (package.compute_prdc(real, fake, k) for k in (3, 5))
     expected = three["precision"], three["recall"], five["density"], five["coverage"]
     np.testing.assert_allclose(prdc(real, fake), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("size", [16, 128, 2048])
-def test_neighbours_where_images_are_repeated(size):
+def test_prdc_where_images_are_repeated(size):
     """Equal rows are at no distance, however their products were rounded."""
     unique = 3 + np.maximum(np.random.default_rng(0).normal(size=(300, size)), 0) ** 3
     six = np.random.default_rng(1).permutation(np.concatenate([unique] * 6))
@@ -152,16 +158,16 @@ def test_distances_below_the_rounding_are_none():
     for size in (2, 128, 2048):
         x = np.random.default_rng(0).normal(size=(400, size)).astype(np.float32)
         copies = jnp.asarray(np.concatenate([x, x]))
-        distances = np.asarray(jax.jit(module._squared_distances)(copies[:400], copies))
+        distances = np.asarray(jax.jit(_squared_distances)(copies[:400], copies))
         assert not np.diagonal(distances).any()
         assert not np.diagonal(distances[:, 400:]).any()
-        near = x + x * np.float32(4 * module.tolerance(size) ** 0.5)
-        moved = module._squared_distances(jnp.asarray(x), jnp.asarray(near))
+        near = x + x * np.float32(4 * tolerance(size) ** 0.5)
+        moved = _squared_distances(jnp.asarray(x), jnp.asarray(near))
         exact = np.square(x.astype(np.float64) - near).sum(axis=1)
         np.testing.assert_allclose(np.diagonal(moved), exact, rtol=0.2)
 
 
-def test_neighbours_of_equal_gaussians():
+def test_prdc_of_equal_gaussians():
     """The figures that prdc's authors give, for one draw of many, with k = 5 throughout."""
     rng = np.random.default_rng(1)
     found = prdc(*rng.normal(size=(2, 10_000, 1_000)), precision_k=5)
@@ -170,19 +176,19 @@ def test_neighbours_of_equal_gaussians():
     np.testing.assert_allclose(found.coverage, 0.9735, atol=0.02)
 
 
-def test_neighbours_of_many_fit_into_two_gigabytes():
+def test_prdc_of_many_fit_into_two_gigabytes():
     """What the compiled blocks take beside 50,000 x 2 features and a copy of one of the sets."""
     of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
-    count, size, block = 50_000, 2_048, module.BLOCK
+    count, size, block = 50_000, 2_048, BLOCK
     rows, real = of(block, size), of(count, size)
     for lowered in (
-        module._nearest.lower(rows, 0, real, 5),
-        module._meetings.lower(rows, of(block), real, of(count), of(count)),
+        _nearest.lower(rows, 0, real, 5),
+        _meetings.lower(rows, of(block), real, of(count), of(count)),
     ):
         used = lowered.compile().memory_analysis()
         taken = used.temp_size_in_bytes + used.output_size_in_bytes
         assert taken + 3 * 4 * count * size < 2e9
-    assert {rows.stop - rows.start for rows in module._blocks(count)} == {block}
+    assert {rows.stop - rows.start for rows in _blocks(count)} == {block}
 
 
 @settings(max_examples=15)
@@ -192,7 +198,7 @@ def test_order_and_rotation_change_nothing(seed):
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     other = rng.permutation(real) @ rotation, rng.permutation(fake) @ rotation
-    for metric in (fid, squared_mmd, neighbours):
+    for metric in (fid, squared_mmd, prdc):
         np.testing.assert_allclose(metric(*other), metric(real, fake), rtol=1e-6, atol=1e-9)
 
 
@@ -215,7 +221,7 @@ def test_classifier_score_goes_from_one_to_the_number_of_classes():
 
 def test_classes_are_counted_and_compared():
     assert class_accuracy(LABELS, np.where(LABELS == 3, 4, LABELS)) == 0.9
-    np.testing.assert_array_equal(class_histogram([0, 2, 2], 4), [1, 0, 2, 0])
+    np.testing.assert_array_equal(count_classes([0, 2, 2], 4), [1, 0, 2, 0])
     np.testing.assert_allclose(kl_divergence([1, 0, 1, 0]), np.log(2))
     np.testing.assert_allclose(
         kl_divergence([3, 1], [1, 1]), 0.75 * np.log(1.5) + 0.25 * np.log(0.5)
@@ -307,12 +313,12 @@ def test_what_cannot_be_judged_is_an_error_and_no_number(judge, features, words)
 
 def test_too_few_samples_for_the_metric_are_refused():
     real, fake = drawn(count=12, size=12)
-    with pytest.raises(UsageError, match="12 real samples are too few: this needs 13"):
+    with pytest.raises(UsageError, match="12 real samples are too few: at least 13"):
         fid(real, fake)
-    with pytest.raises(UsageError, match="5 generated samples are too few: this needs 6"):
+    with pytest.raises(UsageError, match="5 generated samples are too few: at least 6"):
         prdc(real, fake[:5])
     with pytest.raises(UsageError, match="at least 0 and below 3"):
-        class_histogram([0, 3], 3)
-    with pytest.raises(UsageError, match="asked for"):
+        count_classes([0, 3], 3)
+    with pytest.raises(UsageError, match="requested classes"):
         class_accuracy([1, 2], [1])
     assert fit_gaussian(drawn(count=13, size=12)[0]).covariance.shape == (12, 12)

@@ -10,15 +10,16 @@ import pytest
 from jax import lax
 
 from jaxgan.errors import UsageError
-from jaxgan.gan import gan, leaves
+from jaxgan.gan import gan
 from jaxgan.losses import LOSSES
 from jaxgan.networks import NETWORKS, conv, dcgan, r3gan, resnet
 from jaxgan.networks.r3gan import Block
-from jaxgan.networks.r3gan import doubled as r3gan_doubled
-from jaxgan.networks.r3gan import halved as r3gan_halved
-from jaxgan.networks.resnet import halved as resnet_halved
+from jaxgan.networks.r3gan import downsample as r3gan_downsample
+from jaxgan.networks.r3gan import upsample as r3gan_upsample
+from jaxgan.networks.resnet import downsample as resnet_downsample
 from jaxgan.networks.shared import append_class_embedding, count_halvings, projection_head
 from jaxgan.sampling import apply
+from jaxgan.trees import leaves_by_path
 
 KEY = jax.random.key(0)
 SHAPES = [(28, 28, 1), (32, 32, 3), (8, 8, 2)]
@@ -89,7 +90,7 @@ def test_what_cannot_be_drawn_is_refused(name, shape):
 
 @pytest.mark.parametrize("shape", [(14, 14, 1), (10, 10, 1)])
 def test_resnet_refuses_what_its_discriminator_cannot_halve_twice(shape):
-    with pytest.raises(UsageError, match="--network resnet wants images of a multiple of 4"):
+    with pytest.raises(UsageError, match="resnet needs images whose sides are multiples of 4"):
         resnet(shape)
 
 
@@ -197,10 +198,10 @@ def test_r3gan_starts_as_fixup_wants_it():
 
 
 RESAMPLINGS = {
-    "r3gan doubled": r3gan_doubled,
-    "r3gan halved": r3gan_halved,
-    "doubled": conv.doubled,
-    "resnet halved": resnet_halved,
+    "r3gan doubled": r3gan_upsample,
+    "r3gan halved": r3gan_downsample,
+    "doubled": conv.upsample,
+    "resnet halved": resnet_downsample,
     "convolution of doubled": lambda x: conv.upsample_conv(x, jnp.ones((3, 3, 1, 1)) / 9),
 }
 
@@ -232,8 +233,8 @@ def test_r3gan_resamples_with_one_three_three_one():
     impulse = jnp.zeros((1, 8, 8, 1)).at[0, 4, 4, 0].set(1.0)
     expected, taps = np.zeros((16, 16)), np.array([0.25, 0.75, 0.75, 0.25])
     expected[7:11, 7:11] = np.outer(taps, taps)
-    np.testing.assert_allclose(r3gan_doubled(impulse)[0, :, :, 0], expected)
-    halved = np.asarray(r3gan_halved(impulse))[0, :, :, 0]
+    np.testing.assert_allclose(r3gan_upsample(impulse)[0, :, :, 0], expected)
+    halved = np.asarray(r3gan_downsample(impulse))[0, :, :, 0]
     np.testing.assert_allclose(halved[1:3, 1:3], np.outer([0.125, 0.375], [0.125, 0.375]))
 
 
@@ -324,7 +325,10 @@ def test_gradients_in_bfloat16_are_those_in_float32(name, player):
 
         return jax.grad(objective)(params)
 
-    exact, found = leaves(gradients(params, None)), leaves(gradients(params, jnp.bfloat16))
+    exact, found = (
+        leaves_by_path(gradients(params, None)),
+        leaves_by_path(gradients(params, jnp.bfloat16)),
+    )
     whole = np.sqrt(sum(np.square(leaf).sum() for leaf in exact.values()))
     for path, leaf in exact.items():
         error = np.linalg.norm(found[path] - leaf)

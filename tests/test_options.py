@@ -9,12 +9,13 @@ import optax
 import pytest
 from PIL import Image
 
-from jaxgan import build, data, train
-from jaxgan.data import load, own
+from jaxgan import data, train
+from jaxgan.data import from_arrays, load
 from jaxgan.errors import UsageError
 from jaxgan.keys import key_of_seed
-from jaxgan.runs.checkpoint import load_generator
+from jaxgan.runs import build
 from jaxgan.runs.config import Config
+from jaxgan.runs.generators import load_generator
 from jaxgan.runs.plots import PADDING
 
 SMALL = Config(
@@ -59,7 +60,7 @@ def test_a_run_with_many_options_continues_exactly(finished, tmp_path):
     digest = lambda path: read(path / "summary.json")["state_sha256"]
     assert digest(out) == digest(finished)
     assert (out / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
-    with pytest.raises(UsageError, match=r"augment \['translation'\] there, \[\] now"):
+    with pytest.raises(UsageError, match=r"augment is \['translation'\] there and \[\] now"):
         train.main(dataclasses.replace(SMALL, out=out, augment=()))
 
 
@@ -93,7 +94,7 @@ def test_a_generator_is_sampled_by_class(finished):
 
 def test_weights_of_a_critic_are_clipped(finished):
     dataset = data.load("digits")[0]
-    model = build.build(SMALL, dataset)
+    model = build.build_gan(SMALL, dataset)
     state = jax.jit(model.init)(jax.random.key(0))
     batch = dataset.batch(jax.random.key(0), 0, 16)
     state, _ = jax.jit(model.step)(jax.random.key(0), state, batch)
@@ -104,17 +105,19 @@ def test_weights_of_a_critic_are_clipped(finished):
 
 def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
     config = dataclasses.replace(SMALL, r1=2.0, final_penalty=0.5)
-    rate = build.changing(config, 1e-3, 1e-4)
-    d_rate = build.changing(config, 1e-3, 1e-4, updates_a_step=2)
+    rate = build.make_schedule(config, 1e-3, 1e-4)
+    d_rate = build.make_schedule(config, 1e-3, 1e-4, updates_per_step=2)
     # 32 images are two steps of 2 x 8: of the discriminator, four updates.
     for step, share in ((0, 0.0), (1, 0.5), (2, 1.0), (9, 1.0)):
         expected = 1e-3 + share * (1e-4 - 1e-3)
         np.testing.assert_allclose((rate(step), d_rate(2 * step)), expected, rtol=1e-5)
-    assert build.changing(config, 1e-3, None) == 1e-3
-    linear = build.changing(dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0)
+    assert build.make_schedule(config, 1e-3, None) == 1e-3
+    linear = build.make_schedule(
+        dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0
+    )
     np.testing.assert_allclose([linear(step) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
-    assert build.averaging(dataclasses.replace(config, ema_half_life=0)) == 0
-    decay = build.averaging(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
+    assert build.build_ema_decay(dataclasses.replace(config, ema_half_life=0)) == 0
+    decay = build.build_ema_decay(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
     np.testing.assert_allclose(
         [decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4
     )
@@ -123,22 +126,22 @@ def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
 def test_the_commands_flags_are_the_optimizers_settings(monkeypatch):
     seen = []
     monkeypatch.setattr(build, "adam", lambda *args: seen.append(args) or optax.sgd(1.0))
-    build.optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
+    build.build_optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
     assert seen == [(3e-4, 0.1, 0.9)] * 2
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"augment": ("colour",)}, "unknown augmentation 'colour'; known: color"),
-        ({"schedule": "steps"}, "unknown schedule 'steps'; known: cosine, linear"),
-        ({"network": "vgg"}, "unknown network 'vgg'; known: mlp, dcgan, resnet, r3gan"),
-        ({"loss": "lsgan"}, "unknown loss 'lsgan'; known: minimax"),
-        ({"dataset": "ring", "augment": ()}, "--network dcgan draws images"),
-        ({"dataset": "ring", "network": "mlp"}, "--augment is for images"),
-        ({"image_size": 30}, "such as 28 or 32, not 30 x 30: see --image-size"),
+        ({"augment": ("colour",)}, "unknown value 'colour' of --augment; known: color"),
+        ({"schedule": "steps"}, "unknown value 'steps' of --schedule; known: cosine, linear"),
+        ({"network": "vgg"}, "unknown value 'vgg' of --network; known: mlp, dcgan, resnet, r3gan"),
+        ({"loss": "lsgan"}, "unknown value 'lsgan' of --loss; known: minimax"),
+        ({"dataset": "ring", "augment": ()}, "--network dcgan needs images"),
+        ({"dataset": "ring", "network": "mlp"}, "--augment needs images"),
+        ({"image_size": 30}, "like 28 or 32, not 30 x 30: see --image-size"),
         ({"devices": 8}, "--batch-size 8 cannot be divided among 8 devices.* of 16"),
-        ({"data_file": "x.npy"}, "do not go together"),
+        ({"data_file": "x.npy"}, "exclude each other"),
         ({"dataset": "mnist", "stacked_images": 5, "data_dir": "."}, "stacked_mnist"),
     ],
 )
@@ -151,8 +154,8 @@ def test_what_cannot_be_is_refused_in_one_line(settings, words, tmp_path):
 
 def test_labels_are_needed_for_a_conditional_gan(tmp_path):
     images = np.zeros((20, 8, 8), np.uint8)
-    with pytest.raises(UsageError, match="--conditional: mine has no labels"):
-        build.build(SMALL, own(images, name="mine"))
+    with pytest.raises(UsageError, match="--conditional needs labels, and mine has none"):
+        build.build_gan(SMALL, from_arrays(images, name="mine"))
 
 
 def test_images_of_ones_own_train(tmp_path):
@@ -171,15 +174,15 @@ def test_images_of_ones_own_train(tmp_path):
 
 def test_beside_a_penalty_the_discriminator_goes_without_batch_norm(tmp_path, capsys):
     """And the header says so; without one, and where there is none, it has nothing to say."""
-    words = "dcgan (no batch norm in the discriminator: its gradients are penalised)"
+    words = "dcgan (no batch norm in the discriminator, whose gradients are penalized)"
     settings = {"dataset": "digits", "network": "dcgan", "width": 4, "batch_size": 4}
     config = Config(**settings, r1=1.0, steps=2, out=tmp_path / "run")
     assert np.isfinite(list(train.main(config)["final"].values())).all()
     assert words in capsys.readouterr().out
     digits, _ = load("digits")
-    assert build.note(config, digits) == words[len("dcgan (") : -1]
-    assert build.note(dataclasses.replace(config, r1=0.0), digits) == ""
-    assert build.note(dataclasses.replace(config, network="mlp"), digits) == ""
+    assert build.describe_changes(config, digits) == words[len("dcgan (") : -1]
+    assert build.describe_changes(dataclasses.replace(config, r1=0.0), digits) == ""
+    assert build.describe_changes(dataclasses.replace(config, network="mlp"), digits) == ""
     for penalty in ("r1", "r2", "gradient_penalty", "dragan"):
-        model = build.build(Config(**settings, **{penalty: 1.0}), digits)
+        model = build.build_gan(Config(**settings, **{penalty: 1.0}), digits)
         assert jax.eval_shape(model.init, key_of_seed(0)).discriminator.stats == {}

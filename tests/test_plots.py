@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import plots
 from jaxgan.files import replacing
 from jaxgan.losses import LOSSES
+from jaxgan.runs import plots
 
 
 def test_grid_places_images_row_by_row():

@@ -10,7 +10,7 @@ from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.networks.mlp import Discriminator
 from jaxgan.networks.shared import Dense
-from jaxgan.sampling import apply, classes, generated, with_own_statistics
+from jaxgan.sampling import Sampler, apply, cycle_classes
 
 KEY = jax.random.key(5)
 
@@ -43,7 +43,7 @@ def test_averaged_weights_have_statistics_of_their_own(model):
     np.testing.assert_allclose(images.mean(0), 0, atol=0.15)
     np.testing.assert_allclose(images.std(0), 1, atol=0.1)
     raw = {"params": state.ema, **state.generator.stats}
-    fog = np.asarray(generated(Normed(), raw, 4, KEY, 4000))
+    fog = np.asarray(Sampler(Normed(), 4).sample(raw, KEY, 4000))
     assert fog.std(0).min() > 2
 
 
@@ -58,7 +58,9 @@ def test_statistics_are_means_over_all_batches():
     module = Normed()
     variables = module.init(KEY, jnp.zeros((1, 4)))
     params, stats = variables["params"], {"batch_stats": variables["batch_stats"]}
-    found = with_own_statistics(module, params, stats, 4, KEY)["batch_stats"]["BatchNorm_0"]
+    found = Sampler(module, 4).with_batch_statistics(params, stats, KEY)["batch_stats"][
+        "BatchNorm_0"
+    ]
     kernel, bias = (np.asarray(params["Dense_0"][name], np.float64) for name in ("kernel", "bias"))
     # 1,024 latents of variance one: the features' mean and variance, to a few standard errors.
     spread = np.sqrt((kernel**2).sum(0))
@@ -68,11 +70,11 @@ def test_statistics_are_means_over_all_batches():
 
 def test_a_generator_without_statistics_is_as_it_is(model):
     params = {"w": jnp.ones(3)}
-    assert with_own_statistics(None, params, {}, 4, KEY) == {"params": params}
+    assert Sampler(None, 4).with_batch_statistics(params, {}, KEY) == {"params": params}
 
 
 def test_labels_go_round():
-    np.testing.assert_array_equal(classes(7, 3), [0, 1, 2, 0, 1, 2, 0])
+    np.testing.assert_array_equal(cycle_classes(7, 3), [0, 1, 2, 0, 1, 2, 0])
 
 
 def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float32():
@@ -91,7 +93,7 @@ def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float
 
 def test_unknown_labels_are_refused():
     with pytest.raises(UsageError, match="not conditional"):
-        generated(Normed(), {}, 4, KEY, 3, labels=1)
+        Sampler(Normed(), 4).sample({}, KEY, 3, labels=1)
 
 
 class Labelled(nn.Module):
@@ -108,6 +110,8 @@ def test_statistics_are_of_classes_as_frequent_as_in_the_data():
     stats = {"batch_stats": params["batch_stats"]}
     shares = (0.9, 0.1)
     for frequencies, expected in ((shares, shares), (None, (0.5, 0.5))):
-        found = with_own_statistics(Labelled(), params["params"], stats, 4, KEY, 2, frequencies)
+        found = Sampler(Labelled(), 4, 2).with_batch_statistics(
+            params["params"], stats, KEY, frequencies
+        )
         mean = found["batch_stats"]["BatchNorm_0"]["mean"]
         np.testing.assert_allclose(mean, expected, atol=0.05)

@@ -17,9 +17,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxgan import data
-from jaxgan.data import builders, cache, tfds
+from jaxgan import data, store
+from jaxgan.data import builders, tfds
+from jaxgan.data.arrays import fingerprint as fingerprint_of
 from jaxgan.errors import RunError, UsageError
+from jaxgan.files import user_cache
 
 pytest.importorskip("array_record", reason="TFDS's files cannot be read on this platform")
 checksums = pytest.importorskip("tensorflow_datasets.core.download.checksums")
@@ -99,13 +101,13 @@ def site(tiny, monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize("name", RELATIVES)
 def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
     for split, count in COUNTS.items():
-        images, labels, fingerprint = tfds.arrays(name, tmp_path, split)
+        images, labels, fingerprint = tfds.load_arrays(name, tmp_path, split)
         assert images.shape == (count, 28, 28, 1)
         # TFDS shuffles what it prepares: the same pairs in another order.
         given = {(image.tobytes(), label) for image, label in zip(*tiny[split], strict=True)}
         read = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
         assert read == given
-        assert fingerprint == cache.fingerprint(images, labels)
+        assert fingerprint == fingerprint_of(images, labels)
     assert "tensorflow" not in sys.modules
     assert (tmp_path / name / "3.0.1" / "dataset_info.json").exists()
 
@@ -152,7 +154,7 @@ def cifar(monkeypatch):
 
 def test_cifar10_is_prepared_and_read_without_tensorflow(cifar, tmp_path):
     for split, examples in cifar.items():
-        images, labels, _ = tfds.arrays("cifar10", tmp_path, split)
+        images, labels, _ = tfds.load_arrays("cifar10", tmp_path, split)
         assert images.shape == (len(examples), 32, 32, 3)
         given = {(image.tobytes(), label) for image, label in examples}
         assert {(x.tobytes(), int(y)) for x, y in zip(images, labels, strict=True)} == given
@@ -169,33 +171,32 @@ def test_tfds_knows_the_checksum_of_cifar10():
 
 
 def test_arrays_are_decoded_once(site, tmp_path, monkeypatch):
-    first = tfds.arrays("mnist", tmp_path)
+    first = tfds.load_arrays("mnist", tmp_path)
     monkeypatch.setattr(tfds, "decode", lambda *args: pytest.fail("decoded again"))
-    again = tfds.arrays("mnist", tmp_path)
+    again = tfds.load_arrays("mnist", tmp_path)
     np.testing.assert_array_equal(first[0], again[0])
-    assert isinstance(again[0], np.memmap)
     for file in (tmp_path / "mnist" / "3.0.1").glob("*.array_record*"):
         file.unlink()
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").unlink()
-    assert tfds.arrays("mnist", tmp_path)[2] == first[2]
+    assert tfds.load_arrays("mnist", tmp_path)[2] == first[2]
 
 
 def test_a_damaged_cache_is_decoded_again(site, tmp_path):
-    images, _, fingerprint = tfds.arrays("mnist", tmp_path)
-    (file,) = tmp_path.glob("mnist/3.0.1/jaxgan-train-*/images.npy")
+    images, _, fingerprint = tfds.load_arrays("mnist", tmp_path)
+    (file,) = tmp_path.glob("mnist/3.0.1/jaxgan-train-*.safetensors")
     images = np.array(images)
     file.write_bytes(file.read_bytes()[:-100])
-    again, _, same = tfds.arrays("mnist", tmp_path)
+    again, _, same = tfds.load_arrays("mnist", tmp_path)
     np.testing.assert_array_equal(images, again)
     assert same == fingerprint
-    assert cache.load(file.parent) is not None
+    assert store.load(file).arrays.keys() == {"images", "labels"}
 
 
 def test_a_read_only_folder_is_left_alone(site, tmp_path):
     directory = tfds.prepare("mnist", tmp_path)
     before = {path.name for path in directory.iterdir()}
     directory.chmod(0o555)
-    tfds.arrays("mnist", tmp_path)
+    tfds.load_arrays("mnist", tmp_path)
     assert {path.name for path in directory.iterdir()} == before
     directory.chmod(0o755)
 
@@ -204,7 +205,7 @@ def test_a_wrong_checksum_is_refused(site, tmp_path):
     name = builders.FILES["train"][0]
     site[name] = site[name][:-1] + bytes([site[name][-1] ^ 1])
     with pytest.raises(builders.Unavailable, match="download failed .*hecksum"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
     assert not list(tmp_path.glob("mnist/*/dataset_info.json"))
 
 
@@ -222,7 +223,7 @@ def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
         del content[at:]
     file.write_bytes(content)
     with pytest.raises(RunError, match="damaged"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -231,12 +232,12 @@ def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
 )
 def test_damaged_descriptions_are_noticed(site, tmp_path, name, before, after):
     directory = tfds.prepare("mnist", tmp_path)
-    tfds.arrays("mnist", tmp_path)
+    tfds.load_arrays("mnist", tmp_path)
     text = (directory / name).read_text()
     assert before in text
     (directory / name).write_text(text.replace(before, after))
     with pytest.raises(RunError, match="damaged"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
 
 
 def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
@@ -244,7 +245,7 @@ def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
     (file,) = directory.glob("mnist-train.array_record*")
     file.unlink()
     with pytest.raises(RunError, match="damaged.*array_record"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
 
 
 def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypatch):
@@ -256,7 +257,7 @@ def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypa
 
     monkeypatch.setattr(tfds.import_tfds(), "builder_from_directory", fail)
     with pytest.raises(RunError, match="Input/output error.*same command again") as error:
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
     assert "delete" not in str(error.value)
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
@@ -265,7 +266,7 @@ def test_a_release_of_tfds_that_fails_is_not_taken_for_damage(site, tmp_path, mo
     tfds.prepare("mnist", tmp_path)
     monkeypatch.delattr(tfds.import_tfds(), "builder_from_directory")
     with pytest.raises(RunError, match="tensorflow-datasets fails on .*: upgrade it"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("missing", ["array_record", "tensorflow_datasets"])
@@ -285,10 +286,10 @@ def test_without_the_packages_that_read_it_mnist_is_one_clear_line(
 
 
 def test_what_was_decoded_before_needs_neither_package(site, tmp_path, monkeypatch):
-    expected = tfds.arrays("mnist", tmp_path)
+    expected = tfds.load_arrays("mnist", tmp_path)
     for name in ("array_record", "tensorflow_datasets"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert tfds.arrays("mnist", tmp_path)[2] == expected[2]
+    assert tfds.load_arrays("mnist", tmp_path)[2] == expected[2]
 
 
 def test_a_user_without_a_home_has_data_in_the_cache(monkeypatch):
@@ -297,7 +298,7 @@ def test_a_user_without_a_home_has_data_in_the_cache(monkeypatch):
 
     monkeypatch.setattr(Path, "home", homeless)
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
-    assert tfds.data_root(None) == cache.user_directory() / "tensorflow_datasets"
+    assert tfds.data_root(None) == user_cache() / "tensorflow_datasets"
     monkeypatch.setenv("TFDS_DATA_DIR", "~nobody-of-this-name/data")
     with pytest.raises(UsageError, match="~nobody-of-this-name"):
         tfds.data_root(None)
@@ -311,11 +312,11 @@ def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         monkeypatch.setattr(builders.make_builder("mnist"), "URL", url)
         with pytest.raises(builders.Unavailable, match="cannot be downloaded"):
-            tfds.arrays("mnist", tmp_path)
+            tfds.load_arrays("mnist", tmp_path)
 
 
 def test_real_mnist(mnist_dir):
-    images, labels, _ = tfds.arrays("mnist", mnist_dir)
+    images, labels, _ = tfds.load_arrays("mnist", mnist_dir)
     assert images.shape == (60_000, 28, 28, 1)
     # The class counts that LeCun's training set is known for.
     expected = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -331,4 +332,4 @@ def test_truncated_real_mnist_is_noticed(mnist_dir, tmp_path):
     with open(file, "r+b") as opened:
         opened.truncate(file.stat().st_size - 70_000)
     with pytest.raises(RunError, match="damaged"):
-        tfds.arrays("mnist", tmp_path)
+        tfds.load_arrays("mnist", tmp_path)

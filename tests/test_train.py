@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import build, progress, train
+from jaxgan import train
 from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
-from jaxgan.gan import non_finite
-from jaxgan.runs.checkpoint import Checkpoints, load_generator
+from jaxgan.runs import build, progress
+from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.config import Config
+from jaxgan.runs.generators import load_generator
 from jaxgan.runs.plots import PADDING, SAMPLES_A_SEED, grid
 from jaxgan.runs.run import Run
+from jaxgan.trees import non_finite_leaves
 
 SMALL = Config(
     dataset="digits",
@@ -234,19 +236,19 @@ def test_a_log_has_a_line_from_time_to_time(tmp_path, monkeypatch, capsys):
 
 def test_a_log_says_how_fast_it_went_since_the_line_before():
     metrics = {"d_loss": 1, "g_loss": 2, "d_real": 0.5, "d_fake": 0.25}
-    assert progress.line(metrics, (1_000, 10.0), (4_000, 40.0), 10_000, 64) == (
+    assert progress.format_line(metrics, (1_000, 10.0), (4_000, 40.0), 10_000, 64) == (
         "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, D 0.50/0.25, 6,400 images/s, 01:00 left"
     )
 
 
 def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch, capsys, finished):
-    init = train.header
+    init = train.format_header
 
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGTERM)
         return init(*arguments)
 
-    monkeypatch.setattr(train, "header", interrupted)
+    monkeypatch.setattr(train, "format_header", interrupted)
     out = tmp_path / "run"
     with pytest.raises(Interrupted, match="stopped at step 0") as stopped:
         train.main(small(out))
@@ -259,10 +261,10 @@ def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch
 def test_a_second_signal_acts_at_once(tmp_path):
     config = small(tmp_path / "run", steps=100_000, steps_per_call=2_000)
     code = (
-        "import signal, sys; from jaxgan import train; say = train.say\n"
-        "def twice(*lines):\n"
+        "import signal, sys; from jaxgan import train\n"
+        "def twice(*arguments):\n"
         "    for _ in range(2): signal.raise_signal(signal.SIGINT)\n"
-        "train.say = twice\n"
+        "train.make_plan = twice\n"
         "sys.exit(train.command())"
     )
     arguments = [sys.executable, "-c", code, *flags(config)]
@@ -324,7 +326,7 @@ def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, ca
 
 @pytest.mark.parametrize("poisoned", ["metrics", "state"])
 def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
-    built = build.build
+    built = build.build_gan
 
     def build_poisoned(config, dataset):
         model = built(config, dataset)
@@ -340,7 +342,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poison
 
         return model._replace(step=step)
 
-    monkeypatch.setattr(build, "build", build_poisoned)
+    monkeypatch.setattr(build, "build_gan", build_poisoned)
     expected = {
         "metrics": "g_loss is nan at step 33 .*checkpoint of step 20 is kept",
         "state": "ema/Dense_1/bias is not finite at step 40 .*checkpoint of step 20 is kept",
@@ -377,7 +379,7 @@ def test_several_seeds_share_a_run_directory(several):
     last = [row["d_loss"] for row in rows[-3:]]
     assert summary["mean"]["d_loss"] == pytest.approx(np.mean(last))
     assert summary["std"]["d_loss"] == pytest.approx(np.std(last, ddof=1))
-    with pytest.raises(RunError, match="of the seeds 100, 101, 102: name one"):
+    with pytest.raises(RunError, match="of the seeds 100, 101, 102: choose one"):
         load_generator(several / "generator")
     with Image.open(several / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
@@ -402,14 +404,14 @@ def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
 ):
     out = tmp_path / "run"
     train.main(small(out, seeds=3, seed=100, steps=20))
-    record = Run.record
+    write = Run.write
 
-    def interrupted(self, call, log_every):
-        if call.last == 25:
+    def interrupted(self, chunk):
+        if chunk.last == 25:
             signal.raise_signal(signal.SIGTERM)
-        return record(self, call, log_every)
+        return write(self, chunk)
 
-    monkeypatch.setattr(Run, "record", interrupted)
+    monkeypatch.setattr(Run, "write", interrupted)
     with pytest.raises(Interrupted, match="stopped at step 30"):
         train.main(small(out, seeds=3, seed=100, steps_per_call=5))
     monkeypatch.undo()
@@ -420,7 +422,7 @@ def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
 def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
     several, tmp_path, monkeypatch, capsys
 ):
-    built = build.build
+    built = build.build_gan
 
     def build_poisoned(config, dataset):
         model = built(config, dataset)
@@ -432,7 +434,7 @@ def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
 
         return model._replace(step=step)
 
-    monkeypatch.setattr(build, "build", build_poisoned)
+    monkeypatch.setattr(build, "build_gan", build_poisoned)
     out = tmp_path / "run"
     summary = train.main(small(out, seeds=3, seed=100))
     assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
@@ -465,11 +467,11 @@ def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkey
     status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
     assert status == 1
     assert_one_line(capsys.readouterr().err, "training diverged", "at step", "--learning-rate")
-    template = jax.eval_shape(build.build(SMALL, _digits()).init, jax.random.key(0))
+    template = jax.eval_shape(build.build_gan(SMALL, _digits()).init, jax.random.key(0))
     checkpoints = Checkpoints(out / "checkpoints")
     found = checkpoints.latest(template)
     checkpoints.close()
-    assert found is None or not any(non_finite(found[1]).values())
+    assert found is None or not any(non_finite_leaves(found[1]).values())
 
 
 def _digits():
@@ -524,7 +526,7 @@ def test_fewer_steps_than_were_taken_are_refused(finished):
 
 def test_another_configuration_is_refused(finished):
     before = digest(finished)
-    with pytest.raises(UsageError, match="batch_size 8 there, 9 now"):
+    with pytest.raises(UsageError, match="batch_size is 8 there and 9 now"):
         train.main(small(finished, batch_size=9))
     assert digest(finished) == before
 

@@ -1,4 +1,4 @@
-"""Data sets held as arrays, and the order in which a run visits them."""
+"""Data sets of arrays in memory, and the order in which a run visits their examples."""
 
 import dataclasses
 import functools
@@ -17,9 +17,9 @@ ROUNDS = 64
 
 
 class Batch(NamedTuple):
-    """What a step trains on: images `[size, ...]`, and labels `[size]`, int32, where there are any.
+    """The real examples of a step: images `[size, ...]` and, if any, labels `[size]`, int32.
 
-    Either of them costs nothing in a compiled step that does not use it.
+    A compiled step that does not use one of them does not compute it.
     """
 
     images: jax.Array
@@ -29,10 +29,10 @@ class Batch(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A set of images, the argument of a compiled step.
+    """A set of images, passed to the compiled step as an argument.
 
     images: uint8 `[num_images, h, w, c]`. labels: uint8 or int32 `[num_images]`, or None.
-    num_classes: labels are below it; None where there are no labels.
+    num_classes: number of classes, above all labels; None without labels.
     """
 
     images: jax.Array
@@ -53,13 +53,13 @@ class Images:
         return len(self.images)
 
     def describe(self) -> str:
-        """Returns the content of the set in a few words."""
+        """Returns a short description of the data set."""
         classes = f" of {self.num_classes:,} classes" if self.num_classes else ""
         return f"{len(self.images):,} images {'x'.join(map(str, self.shape))}{classes}"
 
     @property
     def class_frequencies(self) -> np.ndarray | None:
-        """The share of images of each class, float64 `[num_classes]`; None without labels."""
+        """The fraction of images in each class, float64 `[num_classes]`; None without labels."""
         if self.labels is None:
             return None
         counts = np.bincount(np.asarray(self.labels), minlength=self.num_classes)
@@ -68,9 +68,9 @@ class Images:
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the images of a step, float32 `[size, h, w, c]` in [-1, 1], and their labels.
 
-        The steps of a run visit every image exactly once per epoch, in an order of its own for
-        each epoch; an epoch may end within a batch, and the next one begins there.
-        Raises `UsageError` where a batch is larger than the set.
+        The steps of a run visit every image exactly once per epoch, in a new order in each epoch.
+        An epoch may end within a batch; the next one begins there.
+        Raises `UsageError` if a batch is larger than the data set.
         """
         indices = epoch_indices(key, step, size, len(self.images))
         labels = None if self.labels is None else self.labels[indices].astype(jnp.int32)
@@ -92,14 +92,14 @@ def to_float(images: jax.Array) -> jax.Array:
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """Returns images in [-1, 1] as uint8, rounded; what lies outside is cut off."""
+    """Returns images in [-1, 1] as uint8, rounded; values outside are clipped."""
     return np.clip(np.round((np.asarray(images) + 1) * 127.5), 0, 255).astype(np.uint8)
 
 
 def pad_images(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Returns images `[n, h, w, c]` with a black border that makes them `size` pixels each way.
+    """Returns images `[n, size, size, c]`: images `[n, h, w, c]` padded with a black border.
 
-    Raises `UsageError` for images that are larger.
+    size: None for no padding. Raises `UsageError` for images larger than `size`.
     """
     if size is None:
         return images
@@ -112,14 +112,14 @@ def pad_images(images: np.ndarray, size: int | None) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnames=("size", "num_examples"))
 def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int) -> jax.Array:
-    """Returns which examples, int32 `[size]`, the batch of a step holds."""
+    """Returns the indices of the examples in the batch of a step, int32 `[size]`."""
     if size > num_examples:
         raise UsageError(
-            f"a step takes {size} examples (batch size times d_steps) and the data set has only "
-            f"{num_examples}; choose a smaller --batch-size"
+            f"a step needs {size} examples (--batch-size times --d-steps), the data set has only "
+            f"{num_examples}: choose a smaller --batch-size"
         )
     if num_examples >= 2**31:
-        raise UsageError(f"{num_examples} examples are more than an int32 can number")
+        raise UsageError(f"{num_examples} examples are too many: there must be fewer than 2**31")
     epoch, start = epoch_and_offset(jnp.asarray(step), size, num_examples)
     position = start + jnp.arange(size, dtype=jnp.uint32)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(stream(key, "order"), epoch + jnp.arange(2))
@@ -130,27 +130,28 @@ def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int)
 
 
 def epoch_and_offset(step: jax.Array, size: int, num_examples: int) -> tuple[jax.Array, jax.Array]:
-    """Returns quotient and remainder of `step * size` by `num_examples`, both uint32.
+    """Returns the quotient and the remainder of `step * size` by `num_examples`, both uint32.
 
-    That is the epoch in which a batch begins, and where in that epoch. The product has up to 62
-    bits, which two 32-bit numbers hold. size, num_examples: below 2^31, and size not the larger.
+    They are the epoch in which a batch begins, and its offset within that epoch. The product has up
+    to 62 bits and is computed as two 32-bit numbers.
+    size, num_examples: below 2^31, with `size` at most `num_examples`.
     """
     high, low = _product(step.astype(jnp.uint32), jnp.uint32(size))
 
     def next_bit(i, halves):
-        remainder, bits = halves  # Of the bits, the first are still dividend, the last quotient.
+        remainder, bits = halves  # High bits: rest of the dividend. Low bits: the quotient.
         remainder = (remainder << 1) | (bits >> 31)
         fits = remainder >= num_examples
         remainder = jnp.where(fits, remainder - num_examples, remainder)
         return remainder, (bits << 1) | fits.astype(jnp.uint32)
 
-    # size <= num_examples: the quotient is at most the step and `high` less than the divisor.
+    # As size <= num_examples, the quotient is at most `step`, and `high` is below the divisor.
     offset, epoch = lax.fori_loop(0, 32, next_bit, (high, low), unroll=True)
     return epoch, offset
 
 
 def _product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the high and the low 32 bits of the product of two uint32, by 16-bit digits."""
+    """Returns the high and the low 32 bits of the product of two uint32, from 16-bit digits."""
     (a_high, a_low), (b_high, b_low) = ((x >> 16, x & 0xFFFF) for x in (a, b))
     middle = a_high * b_low + (a_low * b_low >> 16)
     other = a_low * b_high + (middle & 0xFFFF)
@@ -158,12 +159,13 @@ def _product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def permute(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
-    """Returns where a permutation of `range(size)`, chosen by the key, sends `positions`.
+    """Returns the values at `positions` of the permutation of `range(size)` given by the key.
 
-    positions: uint32, any shape, below `size`; each is computed on its own, for any size.
+    positions: uint32, any shape, below `size`. Each is computed on its own, so the permutation is
+    never stored.
     The permutation is the swap-or-not shuffle of Hoang, Morris and Rogaway, "An enciphering scheme
-    based on a card shuffle" (CRYPTO 2012): in each round a random pivot pairs every x with
-    pivot - x, and a coin that the pair shares decides whether they change places.
+    based on a card shuffle" (CRYPTO 2012): in each round, a random pivot pairs every x with
+    pivot - x modulo `size`, and a random bit for each pair decides whether the two are swapped.
     """
     pivot_key, salt_key = jax.random.split(key)
     pivots = jax.random.randint(pivot_key, (ROUNDS,), 0, size).astype(jnp.uint32)
@@ -179,7 +181,7 @@ def permute(key: jax.Array, positions: jax.Array, size: int) -> jax.Array:
 
 
 def _mixed(x: jax.Array) -> jax.Array:
-    """Returns the 32-bit finaliser of MurmurHash3 (Appleby), every output bit a mix of all."""
+    """Returns a hash of `x`, by the 32-bit finalizer of MurmurHash3 (Appleby)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -1,6 +1,6 @@
-"""TFDS's builders of MNIST and its relatives and CIFAR-10, without TensorFlow.
+"""TFDS builders for CIFAR-10 and for MNIST and its variants, without TensorFlow.
 
-To add one, describe it in `SOURCES`.
+To add a builder, add an entry to `SOURCES`.
 """
 
 import functools
@@ -20,15 +20,16 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
-"""Of MNIST and its relatives."""
+"""The files of MNIST, Fashion-MNIST and KMNIST, images and labels of each split."""
 
 
 class Source(NamedTuple):
-    """A data set of TFDS: its builder, the shape of its images, and how to read what it downloads.
+    """A data set of TFDS, and how to read its downloads without TensorFlow.
 
-    builder: the module in `tensorflow_datasets.image_classification` and the class in it.
-    changes: attributes of the class, in the place of those that need TensorFlow.
-    url: what is downloaded from, of a builder.
+    builder: names of the module in `tensorflow_datasets.image_classification` and of its class.
+    shape: shape of an image.
+    changes: replacements for the attributes of the class that need TensorFlow.
+    url: from a builder to the address that it downloads from.
     """
 
     builder: tuple[str, str]
@@ -38,28 +39,30 @@ class Source(NamedTuple):
 
 
 class Unavailable(RunError):
-    """The data set cannot be had; `why` completes a sentence about it."""
+    """The data set is not available. `why` completes a sentence that begins with "MNIST is"."""
 
     why = "neither on disk nor downloadable"
 
 
 class Unreadable(Unavailable):
-    """A package that reads TFDS's files is not installed."""
+    """A package that is needed to read TFDS's files is not installed."""
 
     why = "not readable without the packages tensorflow-datasets and array-record"
 
 
 def import_tfds():
-    """Returns TFDS, told to be quiet. Raises `Unreadable`."""
+    """Returns TFDS with its progress bars and warnings off.
+
+    Raises `Unreadable` if it, or array-record, cannot be imported.
+    """
     try:
         import array_record  # noqa: F401
         import tensorflow_datasets as tfds
     except ImportError as error:
         raise Unreadable(
-            "TensorFlow Datasets' files are read by the packages tensorflow-datasets and "
-            f"array-record, which cannot be imported here ({first_line(error)}): install them "
-            "(array-record is not made for Windows), or use what needs neither, "
-            "--dataset digits, ring or grid, or --data-file"
+            "this data set needs the packages tensorflow-datasets and array-record, which cannot "
+            f"be imported ({first_line(error)}): install them (array-record does not support "
+            "Windows), or use --dataset digits, ring or grid, or --data-file, which need neither"
         ) from error
     from absl import logging
 
@@ -70,11 +73,11 @@ def import_tfds():
 
 @functools.cache
 def make_builder(name: str):
-    """Returns TFDS's builder of `name`, under the same name and version, without TensorFlow.
+    """Returns the TFDS builder class of `name`, with its name and version, without TensorFlow.
 
-    TFDS's own opens the archives and encodes the images with TensorFlow; this one reads them with
-    Python's own modules and hands over PNG files. Download, checksums, features and files remain
-    TFDS's.
+    TFDS's own class opens the archives and encodes the images with TensorFlow. The returned class
+    opens them with Python's standard library and passes PNG files to TFDS. Downloads, checksums,
+    features and prepared files are the same.
     """
     import_tfds()
     from tensorflow_datasets.core import registered
@@ -122,7 +125,7 @@ def _cifar_examples(self, prefix, archive, files):
     with tarfile.open(archive) as tar:
         for file in files:
             data = tar.extractfile(self._cifar_info.prefix + file).read()
-            # A label, and then the pixels, channel by channel.
+            # Each record is a label, followed by the pixels, channel by channel.
             for record in np.frombuffer(data, np.uint8).reshape(-1, 1 + height * width * channels):
                 image = record[1:].reshape(channels, height, width).transpose(1, 2, 0)
                 example = {"image": _png(image), "label": int(record[0])}
@@ -157,7 +160,7 @@ SOURCES = {
 
 
 def _idx(path) -> np.ndarray:
-    """Returns the array of a gzipped IDX file (LeCun's format: type, rank, sizes, bytes)."""
+    """Returns the array in a gzipped IDX file (LeCun's format: type, rank, shape, bytes)."""
     data = gzip.decompress(Path(path).read_bytes())
     rank = data[3]
     shape = np.frombuffer(data, ">u4", count=rank, offset=4)

@@ -1,12 +1,12 @@
-"""The handwritten digits that come with scikit-learn: no download."""
+"""The handwritten digits that are included in scikit-learn, without a download."""
 
 import numpy as np
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Returns 1,797 images, uint8 `[1797, 28, 28, 1]`, resized from 8x8, and labels uint8 `[1797]`.
+    """Returns images, uint8 `[1797, 28, 28, 1]`, resized from 8x8, and labels, uint8 `[1797]`.
 
-    They are the test part of the UCI set "Optical recognition of handwritten digits".
+    They are the test split of the UCI data set "Optical recognition of handwritten digits".
     """
     from PIL import Image
     from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Images of the user's own: an array on disk, or a folder of pictures."""
+"""The user's own images: an array on disk, or a folder of pictures."""
 
 from pathlib import Path
 
@@ -14,25 +14,28 @@ def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns images, uint8 `[n, h, w, c]`, and labels, int32 `[n]` or None.
 
     path: a `.npy` file, uint8 `[n, h, w]` or `[n, h, w, c]` with 1 or 3 channels, or a folder of
-        pictures of one size; where it has folders in it, each of them is a class.
+        pictures of one size. If it has subfolders with pictures, each of them is a class.
     Raises `UsageError` for anything else.
     """
     if path.is_dir():
         return _folder(path)
     if not path.is_file():
-        raise UsageError(f"--data-file {path}: there is no such file or folder")
+        raise UsageError(f"--data-file {path} does not exist: give a .npy file or a folder")
     return check_images(_array(path), f"--data-file {path}"), None
 
 
 def check_images(images: np.ndarray, what: str) -> np.ndarray:
-    """Returns an array as images `[n, h, w, c]`; raises `UsageError` that says what it is not."""
+    """Returns an array as images `[n, h, w, c]`.
+
+    what: names the array in messages. Raises `UsageError` for another type or shape.
+    """
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8:
-        raise UsageError(f"{what} holds {images.dtype} and must hold uint8, 0 to 255")
+        raise UsageError(f"{what} has type {images.dtype} and must be uint8, 0 to 255")
     if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in CHANNELS:
         raise UsageError(
-            f"{what} is of shape {images.shape} and must be [n, h, w] or [n, h, w, c] with c 1 or 3"
+            f"{what} has shape {images.shape} and must be [n, h, w] or [n, h, w, c] with c 1 or 3"
         )
     return images
 
@@ -45,7 +48,7 @@ def _array(path: Path) -> np.ndarray:
             f"--data-file {path} is not a .npy file, or is damaged: {error}"
         ) from error
     if not isinstance(array, np.ndarray):
-        raise UsageError(f"--data-file {path} must be a .npy file, of one array")
+        raise UsageError(f"--data-file {path} must be a .npy file with one array")
     return array
 
 
@@ -57,12 +60,12 @@ def _folder(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     loose = [(file, None) for file in _pictures(path)]
     if labelled and loose:
         raise UsageError(
-            f"--data-file {path} holds pictures both in folders and beside them: each folder is a "
-            "class, so move the others into one, or all of them together"
+            f"--data-file {path} has pictures both in subfolders and outside of them: each "
+            "subfolder is a class, so move the other pictures into one, or all into one folder"
         )
     files = labelled or loose
     if not files:
-        raise UsageError(f"--data-file {path} holds no pictures ({', '.join(sorted(SUFFIXES))})")
+        raise UsageError(f"--data-file {path} has no pictures ({', '.join(sorted(SUFFIXES))})")
     first = _picture(files[0][0])
     images = np.empty((len(files), *first.shape), np.uint8)
     for i, (file, _) in enumerate(tqdm(files, "reading pictures", disable=None, leave=False)):
@@ -70,7 +73,7 @@ def _folder(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if image.shape != first.shape:
             raise UsageError(
                 f"{file} is {_size(image)} and {files[0][0]} is {_size(first)}: all pictures of "
-                "--data-file must be of one size and either grey or coloured"
+                "--data-file must have one size, and be all gray or all colored"
             )
         images[i] = image
     labels = np.array([label for _, label in files], np.int32) if labelled else None
@@ -82,13 +85,13 @@ def _pictures(path: Path) -> list[Path]:
 
 
 def _picture(file: Path) -> np.ndarray:
-    """Returns a picture, uint8 `[h, w, 1]` where it is grey and else `[h, w, 3]`."""
+    """Returns a picture, uint8 `[h, w, 1]` if it is gray and `[h, w, 3]` otherwise."""
     from PIL import Image
 
     try:
         with Image.open(file) as picture:
             if picture.mode[0] in "IF":
-                raise ValueError("it has more than 8 bits a channel; save it with 8")
+                raise ValueError("it has more than 8 bits per channel; save it with 8")
             grey = picture.mode in ("1", "L", "LA")
             array = np.asarray(picture.convert("L" if grey else "RGB"))
     except Exception as error:  # Pillow's decoders raise errors of many types.
@@ -98,4 +101,4 @@ def _picture(file: Path) -> np.ndarray:
 
 def _size(image: np.ndarray) -> str:
     height, width, channels = image.shape
-    return f"{width} x {height}, {'grey' if channels == 1 else 'coloured'}"
+    return f"{width} x {height}, {'gray' if channels == 1 else 'colored'}"

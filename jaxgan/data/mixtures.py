@@ -1,4 +1,4 @@
-"""Toy mixtures of Gaussians in the plane, drawn afresh at every step."""
+"""Two-dimensional mixtures of Gaussians, with new points at every step."""
 
 import dataclasses
 import hashlib
@@ -14,7 +14,10 @@ from jaxgan.keys import stream
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Mixture:
-    """Gaussians of equal weight. means: float32 `[modes, 2]`. scale: their standard deviation."""
+    """A mixture of Gaussians of equal weight.
+
+    means: float32 `[modes, 2]`. scale: their standard deviation.
+    """
 
     means: jax.Array
     scale: jax.Array
@@ -29,25 +32,25 @@ class Mixture:
 
     @property
     def num_examples(self) -> int | None:
-        """None: there are as many as one likes."""
+        """None: the number of points is unlimited."""
         return None
 
     def describe(self) -> str:
-        """Returns the content of the set in a few words."""
+        """Returns a short description of the data set."""
         return f"{len(self.means)} Gaussians in the plane"
 
     @property
     def num_classes(self) -> int:
-        """How many Gaussians there are: the labels say which one a point is of."""
+        """The number of Gaussians; the label of a point is the index of its Gaussian."""
         return len(self.means)
 
     @property
     def class_frequencies(self) -> np.ndarray:
-        """The share of points of each Gaussian, float64 `[num_classes]`, all equal."""
+        """The frequency of each Gaussian, float64 `[num_classes]`, all equal."""
         return np.full(self.num_classes, 1 / self.num_classes)
 
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
-        """Returns the points of a step, float32 `[size, 2]`, and which Gaussians they are of."""
+        """Returns the points of a step, float32 `[size, 2]`, and their labels, int32 `[size]`."""
         mode_key, noise_key = jax.random.split(jax.random.fold_in(stream(key, "points"), step))
         modes = jax.random.randint(mode_key, (size,), 0, len(self.means))
         points = self.means[modes] + self.scale * jax.random.normal(noise_key, (size, 2))

@@ -1,4 +1,4 @@
-"""Stacked MNIST: three digits as the three channels of an image, 1,000 classes."""
+"""Stacked MNIST: three digits as the three channels of an image, with 1,000 classes."""
 
 import dataclasses
 import hashlib
@@ -13,16 +13,16 @@ from jaxgan.keys import stream
 CHANNELS = 3
 FIXED_SEED = 0
 PLACES = (100, 10, 1)
-"""What a digit counts in each channel."""
+"""Place value of the digit in each channel."""
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Stacked:
-    """Triples of the images of a set (Metz et al. 2017, "Unrolled GANs").
+    """Triples of the images of a data set (Metz et al. 2017, "Unrolled GANs").
 
-    digits: the images `[num_digits, h, w, 1]` and labels that the triples are of.
-    triples: int32 `[num_images, 3]`, or None to draw them afresh in every step.
+    digits: the data set, with images `[num_digits, h, w, 1]` and labels.
+    triples: indices into it, int32 `[num_images, 3]`, or None to draw new ones at every step.
     """
 
     digits: Images
@@ -39,19 +39,19 @@ class Stacked:
 
     @property
     def num_examples(self) -> int | None:
-        """None: evaluation draws as many as it needs."""
+        """None: evaluation draws as many images as it needs."""
         return None
 
     def describe(self) -> str:
-        """Returns the content of the set in a few words."""
+        """Returns a short description of the data set."""
         amount = "fresh" if self.triples is None else f"{len(self.triples):,}"
         return f"{amount} triples of {self.digits.describe()}"
 
     @property
     def class_frequencies(self) -> np.ndarray:
-        """The share of images of each class, float64 `[1000]`.
+        """The frequency of each class, float64 `[1000]`.
 
-        Of fresh triples the product of the digits' frequencies, of a fixed set its own.
+        For a fixed set it is counted; otherwise it is the product of the digits' frequencies.
         """
         if self.triples is None:
             shares = np.bincount(np.asarray(self.digits.labels), minlength=10)
@@ -63,8 +63,9 @@ class Stacked:
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the images of a step, float32 `[size, h, w, 3]` in [-1, 1], and their labels.
 
-        A label is the number that the three digits make up, the first channel's in front. A fixed
-        set of triples is visited in epochs, as `Images` are. Raises `UsageError` as they do.
+        A label is the number that consists of the three digits, beginning with the first channel.
+        A fixed set of triples is visited in epochs, as in `Images.batch`.
+        Raises `UsageError` if a batch is larger than a fixed set.
         """
         count = len(self.digits.images)
         if self.triples is None:
@@ -78,10 +79,10 @@ class Stacked:
 
 
 def stack_digits(digits: Images, num_images: int | None = None) -> Stacked:
-    """Returns stacked images: fresh ones in every step, or a fixed set of `num_images`.
+    """Returns stacked images: new ones at every step, or a fixed set of `num_images`.
 
-    The fixed set is the same for every run, so that protocols which ask for one can be followed:
-    128,000 (Srivastava et al. 2017, VEEGAN; Lin et al. 2018, PacGAN), 120,000, 60,000.
+    The fixed set is the same for every run. Published protocols use sets of 128,000 images
+    (Srivastava et al. 2017, VEEGAN; Lin et al. 2018, PacGAN), 120,000 or 60,000.
     """
     triples = None
     if num_images is not None:

@@ -1,4 +1,4 @@
-"""What TensorFlow Datasets has prepared, decoded once and kept."""
+"""Data sets that TensorFlow Datasets has prepared, decoded once and saved as arrays."""
 
 import contextlib
 import hashlib
@@ -22,17 +22,17 @@ DECODED_AT_ONCE = 1000
 def load_arrays(
     name: str, data_dir: str | Path | None = None, split: str = "train"
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Returns images uint8 `[n, h, w, c]`, labels uint8 `[n]` and their fingerprint.
+    """Returns images, uint8 `[n, h, w, c]`, labels, uint8 `[n]`, and their fingerprint.
 
-    Decoded arrays are saved beside the prepared files or, if those are read-only, in the user's
-    cache, under a name with the digest of the files that they come from.
+    The decoded arrays are saved next to the prepared files or, if these are read-only, in the
+    user's cache. The name of the file includes a digest of the prepared files.
     data_dir: the directory of TFDS; by default `TFDS_DATA_DIR` or `~/tensorflow_datasets`.
-    Raises `Unavailable`, `RunError` for files that are damaged or cannot be read, and `UsageError`
-    for a `data_dir` that is not a directory.
+    Raises `Unavailable` if the data set is not available, `RunError` for files that are damaged or
+    cannot be read, and `UsageError` for a `data_dir` that is not a directory.
     """
     root = data_root(data_dir)
     if data_dir is not None and not root.is_dir():
-        raise UsageError(f"--data-dir {data_dir} is not a folder: give the one that holds {name}/")
+        raise UsageError(f"--data-dir {data_dir} is not a folder: give the folder with {name}/")
     directory = _prepared(root, name)
     if directory is None:
         if (file := _decoded_only(root, name, split)) is not None:
@@ -49,7 +49,7 @@ def load_arrays(
     decoded = f"jaxgan-{split}-{digest}.safetensors"
     places = [directory / decoded, user_cache() / name / decoded]
     for place in places:
-        with contextlib.suppress(FileNotFoundError, ValueError):  # Damaged: decode again.
+        with contextlib.suppress(FileNotFoundError, ValueError):  # If damaged, decode again.
             return _load_decoded(place)
     images, labels = decode(directory, split, SOURCES[name].shape)
     _save_decoded(places if _writable(directory) else places[1:], images, labels)
@@ -62,10 +62,10 @@ def _load_decoded(file: Path) -> tuple[np.ndarray, np.ndarray, str]:
 
 
 def data_root(data_dir: str | Path | None) -> Path:
-    """Returns the folder that holds TFDS's data sets.
+    """Returns the folder of TFDS's data sets: `data_dir`, `TFDS_DATA_DIR` or a default.
 
-    For a user without a home directory that is in the user's cache.
-    Raises `UsageError` for a name that cannot be used.
+    The default is in the home directory or, if the user has none, in the user's cache.
+    Raises `UsageError` for a path that cannot be used.
     """
     if named := data_dir or os.environ.get("TFDS_DATA_DIR"):
         return given_path(named)
@@ -78,7 +78,8 @@ def data_root(data_dir: str | Path | None) -> Path:
 def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
     """Returns images `[n, *shape]` and labels of a data set that TFDS has prepared in `directory`.
 
-    Raises `RunError` where a file is damaged or cannot be read, `Unreadable`.
+    Raises `RunError` if a file is damaged or cannot be read, and `Unreadable` if a package is
+    missing.
     """
     tfds = import_tfds()
     from array_record.python.array_record_module import ArrayRecordReader
@@ -90,7 +91,7 @@ def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
         count = source.dataset_info.splits[split].num_examples
         stored = sum(ArrayRecordReader(str(file)).num_records() for file in files)
         if not count == len(source) == stored:
-            raise ValueError(f"{stored} examples in its files, {count} by dataset_info.json")
+            raise ValueError(f"{stored} examples in its files, {count} in dataset_info.json")
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
         chunks = range(0, count, DECODED_AT_ONCE)
         for start in tqdm(chunks, f"decoding {split} once", disable=None, leave=False):
@@ -101,13 +102,16 @@ def decode(directory: Path, split: str, shape) -> tuple[np.ndarray, np.ndarray]:
                 images[i], labels[i] = example["image"], example["label"]
     except MemoryError:
         raise
-    except Exception as error:  # What TFDS, its readers and decoders raise has no common type.
+    except Exception as error:  # The errors of TFDS, its readers and decoders have no common type.
         raise RunError(_why_not_decoded(directory, error)) from error
     return images, labels
 
 
 def prepare(name: str, root: Path) -> Path:
-    """Downloads and prepares a data set and returns its folder. Raises `Unavailable`."""
+    """Downloads and prepares a data set and returns its folder.
+
+    Raises `Unavailable` if it cannot be downloaded.
+    """
     tfds = import_tfds()
     builder = make_builder(name)(data_dir=root, file_format="array_record")
     url = SOURCES[name].url(builder)
@@ -115,7 +119,7 @@ def prepare(name: str, root: Path) -> Path:
         f"{name} is not prepared in {builder.data_dir} (dataset_info.json, features.json, "
         f"{name}-train.array_record-*)"
     )
-    advice = "put them there, name another --data-dir, or use --dataset digits (no download)"
+    advice = "put these files there, give another --data-dir, or use --dataset digits (no download)"
     if not _reachable(url):
         raise Unavailable(f"{looked} and cannot be downloaded from {url}: {advice}")
     print(f"jaxgan: downloading {name} from {url} to {root}", file=sys.stderr)
@@ -130,13 +134,13 @@ def prepare(name: str, root: Path) -> Path:
 
 
 def _prepared(root: Path, name: str) -> Path | None:
-    """Returns the newest version that TFDS has prepared."""
+    """Returns the folder of the newest version that TFDS has prepared, or None."""
     found = (root / name).glob("*/dataset_info.json")
     return max((path.parent for path in found), key=_version, default=None)
 
 
 def _decoded_only(root: Path, name: str, split: str) -> Path | None:
-    """Returns a file of decoded arrays that was copied here without the files they come from."""
+    """Returns a file of decoded arrays that was copied without the prepared files, or None."""
     found = (root / name).glob(f"*/jaxgan-{split}-*.safetensors")
     return max(found, key=lambda path: _version(path.parent), default=None)
 
@@ -153,12 +157,12 @@ def _digest(files: list[Path]) -> str:
 
 
 def _writable(directory: Path) -> bool:
-    """Whether files may be added; a folder without any write bit is left alone, by root too."""
+    """Returns whether files may be added: not if the folder has no write bit, even for root."""
     return os.access(directory, os.W_OK) and bool(directory.stat().st_mode & 0o222)
 
 
 def _save_decoded(places: list[Path], images: np.ndarray, labels: np.ndarray) -> None:
-    """Saves decoded arrays in the first place that can be written."""
+    """Saves decoded arrays in the first of the places that can be written."""
     for place in places:
         try:
             return store.save(place, {"images": images, "labels": labels})
@@ -167,7 +171,7 @@ def _save_decoded(places: list[Path], images: np.ndarray, labels: np.ndarray) ->
 
 
 def _reachable(url: str) -> bool:
-    """Whether a host answers within seconds, whatever becomes of the packets sent to it."""
+    """Returns whether the host answers within `PROBE_SECONDS`, even if its packets are dropped."""
     import requests
 
     answered = threading.Event()
@@ -187,19 +191,19 @@ def _reachable(url: str) -> bool:
 
 def _damaged(directory: Path, reason: str) -> str:
     return (
-        f"the data in {directory} is damaged ({reason}): delete that folder and prepare it anew, "
+        f"the data in {directory} is damaged ({reason}): delete that folder and prepare it again, "
         "or copy it again"
     )
 
 
 def _why_not_decoded(directory: Path, error: Exception) -> str:
-    """Returns what to do: only files that can be read, by packages that work, are damaged."""
+    """Returns the message for a decoding error, which does not always mean damaged files."""
     reason = first_line(error)
-    if isinstance(error, OSError) and error.errno:  # Of the system; Pillow's have no number.
-        return f"{directory} cannot be read ({reason}): see to it and run the same command again"
+    if isinstance(error, OSError) and error.errno:  # A system error; Pillow's have no number.
+        return f"{directory} cannot be read ({reason}): fix that and run the same command again"
     if isinstance(error, AttributeError | ImportError | TypeError):
         return (
             f"tensorflow-datasets fails on {directory} ({type(error).__name__}: {reason}): upgrade "
-            "it; where that does not help, delete that folder and prepare it anew"
+            "it; if that does not help, delete that folder and prepare it again"
         )
     return _damaged(directory, reason)

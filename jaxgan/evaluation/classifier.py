@@ -1,4 +1,4 @@
-"""A small convolutional classifier, whose features samples are compared by."""
+"""A small convolutional classifier, whose features are used to compare samples with data."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,20 +19,20 @@ from jaxgan.networks.conv import Conv
 WIDTHS = (32, 64, 96, 128)
 EPOCHS = 6
 MIN_STEPS = 400
-"""The defaults of training: so many epochs, or more for a data set with few images."""
+"""Default length of training: `EPOCHS`, or more epochs so that there are `MIN_STEPS` steps."""
 BATCH_SIZE = 128
 LEARNING_RATE = 4e-3
 BLACK = -1.0
 PRECISION = "highest"
-"""An accelerator's default has fewer bits, and the features would depend on the device."""
+"""Accelerators use fewer bits by default, so features would depend on the device."""
 BATCH = 1000
-"""The number of images that features are extracted of at a time."""
+"""Number of images whose features are extracted at a time."""
 
 
 class Classifier(nn.Module):
     """Four convolutions with batch norm, the mean over pixels, and a linear layer.
 
-    widths: of the convolutions; the last one is the number of features.
+    widths: channels of the convolutions; the last one is the number of features.
     """
 
     num_classes: int
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
 
 
 def has_classes(dataset: Images) -> bool:
-    """Whether there are images of two classes or more, so that they can be learned."""
+    """Returns whether a classifier can be trained: whether two or more classes have images."""
     return dataset.labels is not None and np.count_nonzero(dataset.class_frequencies) > 1
 
 
@@ -60,12 +60,12 @@ def train(
     epochs: int | None = None,
     report: Callable = lambda *_: None,
 ) -> dict:
-    """Returns the variables of a classifier trained on labelled images.
+    """Returns the variables of a classifier trained on labeled images.
 
-    They are moved by up to an eighth of their size; Adam, its rate warmed up and then decayed to
-    zero, as in one cycle (Smith and Topin 2018).
-    epochs: by default those of `default_epochs`.
-    report: called with `(epochs done, epochs)`.
+    Images are shifted by up to 1/8 of their size. The optimizer is Adam, with a learning rate that
+    is warmed up and then decayed to zero, as in the one-cycle policy (Smith and Topin 2018).
+    epochs: `default_epochs` by default.
+    report: called with `(epochs done, epochs)` after each epoch.
     """
     epochs = epochs or default_epochs(len(dataset.images))
     state, epoch, steps = training(dataset, key, epochs)
@@ -77,24 +77,24 @@ def train(
 
 
 def default_epochs(num_images: int) -> int:
-    """Returns how often each image is seen: `EPOCHS` times, of few images in `MIN_STEPS` steps.
+    """Returns the default number of epochs: `EPOCHS`, or more to reach `MIN_STEPS` steps.
 
-    Within a handful of steps neither the weights nor the running statistics of batch norm, which
-    keep nine tenths in each, get far from where they begin.
+    In few steps, neither the weights nor the running statistics of batch norm, with a momentum of
+    0.9, move far from their initial values.
     """
     return max(EPOCHS, -(-MIN_STEPS // steps_per_epoch(num_images)))
 
 
 def steps_per_epoch(num_images: int) -> int:
-    """Returns how many steps an epoch has."""
+    """Returns the number of steps in an epoch."""
     return -(-num_images // min(BATCH_SIZE, num_images))
 
 
 class Training(NamedTuple):
-    """How a classifier is trained.
+    """The initial state and the compiled epoch of a classifier's training.
 
-    state: before the first step. epoch: `(state, number of the first step, dataset) -> state`,
-    compiled. steps: how many an epoch has.
+    state: state before the first step. epoch: `(state, index of its first step, dataset) -> state`.
+    steps: number of steps in an epoch.
     """
 
     state: tuple
@@ -103,7 +103,7 @@ class Training(NamedTuple):
 
 
 def training(dataset: Images, key: jax.Array, epochs: int) -> Training:
-    """Returns how a classifier of a data set is trained for so many epochs."""
+    """Returns the training of a classifier of a data set, with a schedule of `epochs` epochs."""
     module = Classifier(dataset.num_classes)
     size, steps = min(BATCH_SIZE, len(dataset.images)), steps_per_epoch(len(dataset.images))
     schedule = optax.cosine_onecycle_schedule(epochs * steps, LEARNING_RATE, pct_start=0.2)
@@ -153,6 +153,6 @@ def _apply(variables: dict, images: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def accuracy(variables: dict, dataset: Images) -> float:
-    """Returns the share of labelled images that the classifier puts into their class."""
+    """Returns the fraction of labeled images that are classified correctly."""
     _, logits = extract_features(variables, np.asarray(dataset.images))
     return float((logits.argmax(axis=1) == np.asarray(dataset.labels)).mean())

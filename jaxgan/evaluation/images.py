@@ -50,7 +50,7 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
 
     def remark(count: int, size: int) -> list[str]:
         remarks = remark_on_few_samples(count, size)
-        if run.config.data_file is None and run.dataset.name in SOURCES:
+        if has_test_split(run):
             return remarks
         shared = f"{train.name} has no test split: evaluating on a fifth of the training images"
         return [shared, *remarks]
@@ -69,6 +69,11 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
         remark=remark,
         classification_accuracy=classification_accuracy if learnable else None,
     )
+
+
+def has_test_split(run: Description) -> bool:
+    """Returns whether the data of a run came with a test split."""
+    return run.config.data_file is None and run.dataset.name in SOURCES
 
 
 def make_extractor(trained: Trained | None, inception: Path | None) -> tuple[Callable, dict]:

@@ -1,6 +1,6 @@
-"""The Inception-v3 of FID: TensorFlow's network of 2015-12-05, as pytorch-fid runs it.
+"""The Inception-v3 of FID: TensorFlow's network of 2015-12-05, computed as in pytorch-fid.
 
-Its layers have the names of pytorch-fid's weights, see `jaxgan.evaluation.inception_weights`.
+Layers are named as in pytorch-fid's weights, see `jaxgan.evaluation.inception_weights`.
 """
 
 import functools
@@ -15,17 +15,17 @@ from jaxgan.errors import UsageError
 SIZE = 299
 CLASSES = 1008
 PRECISION = "highest"
-"""An accelerator's own choice is of fewer bits, and the features would depend on the device."""
+"""Accelerators use fewer bits by default, so features would depend on the device."""
 
 POINT, ROW, COLUMN = (1, 1), (1, 7), (7, 1)
 FORK = (384, 1, 3), (384, 3, 1)
-"""Two layers of the same inputs, side by side."""
+"""Two parallel layers with the same inputs, whose outputs are concatenated."""
 
 HALVED = 3, 3, 2, "VALID"
 
 
 def average(x: jax.Array) -> jax.Array:
-    """Returns the 3x3 averages of images `[n, h, w, c]`; padding counts for nothing."""
+    """Returns the 3x3 averages of images `[n, h, w, c]`, excluding padding from the means."""
     return nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
 
 
@@ -35,12 +35,12 @@ def maximum(x: jax.Array) -> jax.Array:
 
 
 def downsample(x: jax.Array) -> jax.Array:
-    """Returns every other 3x3 maximum, without padding: `[n, (h - 1) // 2, (w - 1) // 2, c]`."""
+    """Returns 3x3 maxima with stride 2 and no padding: `[n, (h - 1) // 2, (w - 1) // 2, c]`."""
     return nn.max_pool(x, (3, 3), (2, 2))
 
 
-# Each block: its branches, by name and with their layers; how the last branch pools, and the
-# features of its convolution, if it has one.
+# A block consists of its branches, each a name followed by layers, of the pooling function of the
+# last branch, and of the number of features of the convolution after pooling, if there is one.
 
 
 def _a(pooled: int) -> tuple:
@@ -101,7 +101,7 @@ BLOCKS = {
 
 
 class Layer(nn.Module):
-    """A convolution, batch norm with the statistics of the weights' training, and a ReLU."""
+    """A convolution, batch norm with running statistics, and a ReLU."""
 
     features: int
     height: int
@@ -125,9 +125,9 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """Branches of the same images, one after the other in the channels, the pooled ones last.
+    """Parallel branches whose outputs are concatenated along the channels, the pooling branch last.
 
-    pooled: features of the convolution after pooling, 0 where there is none.
+    pooled: number of features of the convolution after pooling, 0 for no convolution.
     """
 
     branches: tuple
@@ -136,7 +136,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns images `[n, h', w', features of all]`."""
+        """Returns images `[n, h', w', features of all branches]`."""
         parts = [self._branch(x, *branch) for branch in self.branches]
         pool = self.pool(x)
         parts.append(Layer(self.pooled, *POINT, name="branch_pool")(pool) if self.pooled else pool)
@@ -155,17 +155,17 @@ class Block(nn.Module):
 
 
 class Inception(nn.Module):
-    """Inception-v3 (Szegedy et al. 2015) with what TensorFlow's of 2015-12-05 has of its own.
+    """Inception-v3 (Szegedy et al. 2015) as in TensorFlow's network of 2015-12-05.
 
-    That is: 1008 classes, and maxima, not averages, in the last block.
+    That network has 1008 classes, and max instead of average pooling in the last block.
     """
 
     @nn.compact
     def __call__(self, images: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns features `[n, 2048]` and logits `[n, 1008]` of images `[n, 299, 299, 3]`.
 
-        images: in [-1, 1]. The logits are without the bias of the last layer, as the Inception
-        score is defined with them (Salimans et al. 2016, their code).
+        images: in [-1, 1]. The logits do not include the bias of the last layer, as in the authors'
+        code of the Inception score (Salimans et al. 2016).
         """
         x = Layer(32, *HALVED, name="Conv2d_1a_3x3")(images)
         x = Layer(32, 3, 3, padding="VALID", name="Conv2d_2a_3x3")(x)
@@ -179,15 +179,15 @@ class Inception(nn.Module):
 
 
 def resize(images: jax.Array) -> jax.Array:
-    """Returns images `[n, 299, 299, 3]` of images `[n, h, w, 1 or 3]`, both in [-1, 1].
+    """Returns images `[n, 299, 299, 3]` resized from images `[n, h, w, 1 or 3]`, both in [-1, 1].
 
-    Bilinear, and without antialiasing where they are larger, as in pytorch-fid. They are rounded
-    to 256 values before, as if they had been saved. Greys become equal channels.
+    The interpolation is bilinear, without antialiasing, as in pytorch-fid. Before it, values are
+    rounded to 256 levels, as in saved images. Gray images get three equal channels.
     Raises `UsageError` for other numbers of channels.
     """
     n, _, _, channels = images.shape
     if channels not in (1, 3):
-        raise UsageError(f"Inception sees images of 1 or 3 channels, and these have {channels}")
+        raise UsageError(f"Inception needs images of 1 or 3 channels, and these have {channels}")
     x = jnp.clip(jnp.round((images.astype(jnp.float32) + 1) * 127.5), 0, 255) / 127.5 - 1
     x = jax.image.resize(x, (n, SIZE, SIZE, channels), "bilinear", antialias=False)
     return jnp.broadcast_to(x, (n, SIZE, SIZE, 3))
@@ -196,7 +196,7 @@ def resize(images: jax.Array) -> jax.Array:
 def make_extractor(variables: dict) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
     """Returns `images [n, h, w, c] -> (features [n, 2048], logits [n, 1008])`, compiled.
 
-    images: in [-1, 1], of any size, with 1 or 3 channels. It looks at all of them at once.
+    images: in [-1, 1], of any size, with 1 or 3 channels. They are processed in one batch.
     """
     return functools.partial(_apply, jax.device_put(variables))
 

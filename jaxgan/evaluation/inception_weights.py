@@ -1,7 +1,7 @@
-"""The weights of the Inception-v3 of FID, which the user provides as a file.
+"""The weights of FID's Inception-v3, from a file that the user provides.
 
-It is pt_inception-2015-12-05-6726825d.pth of https://github.com/mseitzer/pytorch-fid/releases, or
-the same tensors as a .safetensors file.
+The file is pt_inception-2015-12-05-6726825d.pth from
+https://github.com/mseitzer/pytorch-fid/releases, or a .safetensors file with the same tensors.
 """
 
 import functools
@@ -27,15 +27,15 @@ NAMES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-"""Flax's names, and PyTorch's."""
+"""PyTorch's names of tensors, by Flax's names."""
 
 
 def load(path: str | Path) -> tuple[dict, str]:
-    """Returns Flax's variables of a file of weights, and the SHA-256 of its tensors.
+    """Returns the Flax variables of a file of weights, and the SHA-256 of its tensors.
 
-    path: `.safetensors`, or `.pth` where torch is installed, with PyTorch's names and layouts. The
-        bias of the last layer may be in it, as may auxiliary logits: they are not used, and not
-        in the digest. The same weights have the same digest in both kinds of file.
+    path: `.safetensors`, or `.pth` if torch is installed, with PyTorch's names and layouts. The
+        bias of the last layer and the auxiliary logits may be in the file. They are not used, and
+        are not part of the digest, which is the same for both file formats.
     Raises `UsageError` for a file that is missing, damaged or of another network.
     """
     path = Path(path)
@@ -52,16 +52,16 @@ def load(path: str | Path) -> tuple[dict, str]:
     surplus = sorted(tensors.keys() - expected.keys())
     if missing or surplus:
         raise UsageError(
-            f"{another}: {len(missing)} of its {len(expected)} tensors are missing and "
-            f"{len(surplus)} are too many, such as {(missing + surplus)[0]}"
+            f"{another}: {len(missing)} of {len(expected)} tensors are missing and "
+            f"{len(surplus)} are unexpected, such as {(missing + surplus)[0]}"
         )
     variables = {}
     for name, (place, shape) in expected.items():
         tensor = tensors[name]
         if tensor.shape != shape:
-            raise UsageError(f"{another}: {name} is of shape {tensor.shape} and must be {shape}")
+            raise UsageError(f"{another}: {name} has shape {tensor.shape} and must have {shape}")
         if tensor.dtype != np.float32:
-            raise UsageError(f"{path}: {name} is {tensor.dtype} and must be float32")
+            raise UsageError(f"{path}: {name} has type {tensor.dtype} and must be float32")
         if not np.isfinite(tensor).all():
             raise UsageError(f"{path} is damaged: {name} holds NaN or infinity")
         variables[place] = tensor if tensor.ndim == 1 else np.moveaxis(tensor, (1, 0), (-2, -1))
@@ -70,7 +70,7 @@ def load(path: str | Path) -> tuple[dict, str]:
 
 @functools.cache
 def _expected() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
-    """Returns, by PyTorch's names, where tensors go in Flax's variables, and PyTorch's shapes."""
+    """Returns by PyTorch's names each tensor's path in Flax's variables and its PyTorch shape."""
     images = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
     variables = jax.eval_shape(Inception().init, key_of_seed(0), images)
     expected = {}
@@ -82,9 +82,9 @@ def _expected() -> dict[str, tuple[tuple[str, ...], tuple[int, ...]]]:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the tensors in a file by their names."""
+    """Returns the tensors in a file, by name."""
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file of Inception's weights")
+        raise UsageError(f"{path} is not a file: give the file of Inception's weights")
     if path.suffix not in (".safetensors", ".pth"):
         raise UsageError(f"{path}: Inception's weights must be a .safetensors or a .pth file")
     try:
@@ -106,7 +106,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_name(path: Path) -> None:
-    """Raises `UsageError` where a name ends in digits, as in PyTorch's hub, and they are wrong."""
+    """Raises `UsageError` if the name ends in hash digits, as in PyTorch Hub, that are wrong."""
     digits = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
     if digits:
         with open(path, "rb") as file:
@@ -114,7 +114,7 @@ def _check_name(path: Path) -> None:
         if not found.startswith(digits[1]):
             raise UsageError(
                 f"{path} is damaged, download it again: its SHA-256 begins with "
-                f"{found[: len(digits[1])]} and not as its name says"
+                f"{found[: len(digits[1])]}, which differs from its name"
             )
 
 
@@ -123,7 +123,7 @@ def _torch(path: Path):
         import torch
     except ImportError as error:
         raise UsageError(
-            f"{path} can be read only with torch: pip install torch, or convert it where torch is, "
+            f"{path} needs torch: pip install torch, or convert it on a machine that has torch, "
             "by safetensors.torch.save_file(torch.load('x.pth'), 'x.safetensors')"
         ) from error
     return torch

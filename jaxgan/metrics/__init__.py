@@ -123,7 +123,7 @@ def compute_metrics(comparison: Comparison, quick: bool = False) -> dict[str, fl
         if metric.function not in results:
             results[metric.function] = metric.function(*inputs)
         result = results[metric.function]
-        value = float(getattr(result, metric.name, result))
+        value = getattr(result, metric.name, result)
         if np.isfinite(value):
             values[metric.name] = value
     return values

@@ -1,4 +1,4 @@
-"""Which modes of the data samples reach: of mixtures of Gaussians, and of stacked MNIST."""
+"""The modes of the data that samples cover, for mixtures of Gaussians and stacked MNIST."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,19 @@ from jaxgan.metrics.classes import corrected_kl_divergence, count_classes, kl_di
 from jaxgan.metrics.features import check_features
 
 DEVIATIONS = 3.0
-"""Within so many standard deviations of a mean a sample is of high quality."""
+"""A sample within this number of standard deviations of a mean is of high quality."""
 
 
 class MixtureModes(NamedTuple):
-    """modes: Gaussians with at least one sample of high quality. high_quality: share of samples
-    that are; of the data themselves 1 - exp(-9/2), 98.9 %: more is too concentrated.
-    reverse_kl: divergence, in nats, of the samples' frequencies from the data's, each counted for
-    the nearest Gaussian. covariance_ratio: the variance of a Gaussian's samples of high quality
-    over that of the data, mean over the modes; below one is too concentrated.
+    """How samples cover a mixture of Gaussians.
+
+    modes: number of Gaussians with at least one sample of high quality.
+    high_quality: fraction of samples of high quality. For the data it is 1 - exp(-9/2), 98.9 %; a
+        higher value means that the samples are too concentrated.
+    reverse_kl: KL divergence, in nats, of the Gaussians' frequencies in the samples from those in
+        the data. A sample belongs to the nearest Gaussian.
+    covariance_ratio: variance of a Gaussian's samples of high quality divided by that of the data,
+        mean over the modes. Below one, the samples are too concentrated.
     """
 
     modes: int
@@ -26,10 +30,11 @@ class MixtureModes(NamedTuple):
 
 
 def mixture_modes(points: np.ndarray, means: np.ndarray, scale: float) -> MixtureModes:
-    """Returns how points `[n, 2]` fall on Gaussians of equal weight at `[modes, 2]`.
+    """Returns how points `[n, 2]` cover Gaussians of equal weight with means `[modes, 2]`.
 
-    scale: their standard deviation. Distances are Euclidean (Srivastava et al. 2017, VEEGAN; Lin
-    et al. 2018, PacGAN). Raises `UsageError` for points that are not finite, or all the same.
+    scale: standard deviation of the Gaussians. Distances are Euclidean (Srivastava et al. 2017,
+    VEEGAN; Lin et al. 2018, PacGAN).
+    Raises `UsageError` for points that are not finite, or all the same.
     """
     points = check_features(points, "generated samples").astype(np.float64)
     means = np.asarray(means, np.float64)
@@ -50,16 +55,20 @@ def mixture_modes(points: np.ndarray, means: np.ndarray, scale: float) -> Mixtur
 
 
 def _variance_within(deviations: float) -> float:
-    """Returns the variance in each direction of a standard normal in the plane, cut off there."""
+    """Returns the variance per axis of a 2-D standard normal, truncated at radius `deviations`."""
     half = deviations**2 / 2
     return 1 - half * np.exp(-half) / -np.expm1(-half)
 
 
 class StackedModes(NamedTuple):
-    """modes: of 1,000, that samples were classified as. kl_uniform: divergence of their frequencies
-    from uniform ones, as published tables have it (at 26,000 samples). kl_data: from those of the
-    data. kl_corrected: that, less the bias of the count. floor: what a perfect model would score as
-    kl_uniform with so many samples.
+    """How classified samples cover the 1,000 modes of stacked MNIST.
+
+    modes: number of modes that at least one sample was classified as.
+    kl_uniform: KL divergence of the modes' frequencies in the samples from uniform frequencies, as
+        in published tables (for 26,000 samples).
+    kl_data: KL divergence from the frequencies in the data.
+    kl_corrected: kl_data without the bias that the finite number of samples causes.
+    floor: expected kl_uniform of a perfect model, for the same number of samples.
     """
 
     modes: int
@@ -70,9 +79,9 @@ class StackedModes(NamedTuple):
 
 
 def stacked_modes(labels: np.ndarray, frequencies: np.ndarray) -> StackedModes:
-    """Returns how classified triples `[n]` are spread over the modes.
+    """Returns how classified triples `[n]` cover the modes.
 
-    frequencies: of the modes in the data, `[1000]`, none of them zero.
+    frequencies: frequencies of the modes in the data, `[1000]`, all above zero.
     """
     counts = count_classes(labels, len(frequencies))
     floor = kl_divergence(frequencies) + (len(frequencies) - 1) / (2 * counts.sum())

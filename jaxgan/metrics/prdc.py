@@ -1,7 +1,7 @@
-"""Precision, recall, density and coverage: who lies in whose neighbourhood.
+"""Precision, recall, density and coverage, from the neighborhoods of real and generated samples.
 
-Distances are computed in blocks, compiled: the memory is that of the features, of a copy of one of
-the sets, and of `BLOCK` rows of distances.
+Distances are computed by compiled functions, in blocks: the memory needed is that of the features,
+of a copy of one of the two sets, and of `BLOCK` rows of distances.
 """
 
 from collections.abc import Iterator
@@ -21,8 +21,10 @@ DENSITY_K = 5
 
 
 class PRDC(NamedTuple):
-    """precision, recall: Kynkaanniemi et al. 2019, k = 3. density, coverage: Naeem et al. 2020,
-    k = 5.
+    """The metrics of `prdc`.
+
+    precision, recall: Kynkaanniemi et al. 2019, k = 3.
+    density, coverage: Naeem et al. 2020, k = 5.
     """
 
     precision: float
@@ -37,20 +39,22 @@ def prdc(
     precision_k: int = PRECISION_K,
     density_k: int = DENSITY_K,
 ) -> PRDC:
-    """Returns how much of each set of features `[n, d]`, `[m, d]` lies near the other.
+    """Returns how well generated features `[m, d]` match real features `[n, d]`.
 
-    precision, recall: share of one set within the distance from some example of the other to the
-        k-th neighbour of its own kind.
-    density: how many real neighbourhoods hold a generated example, on average, over k; may exceed
-        one. coverage: share of real neighbourhoods that hold at least one.
-    A neighbourhood includes its border, in all four: where examples are repeated it is a point.
-    Raises `UsageError` for features that cannot be judged, as where there are too few for k.
+    The neighborhood of an example is the ball whose radius is the distance to the k-th nearest
+    neighbor in its own set. It includes its border, and may be a point if examples are repeated.
+    precision: fraction of generated examples that lie in a neighborhood of a real one.
+    recall: fraction of real examples that lie in a neighborhood of a generated one.
+    density: number of real neighborhoods that contain a generated example, averaged over the
+        generated examples and divided by k; it may exceed one.
+    coverage: fraction of real neighborhoods that contain a generated example.
+    Raises `UsageError` for features that are not valid, or too few for k.
     """
     at_least = max(precision_k, density_k) + 1
     real = check_features(real, "real samples", at_least)
     fake = check_features(fake, "generated samples", at_least)
     real, fake = (np.asarray(x, np.float32) for x in (real, fake))
-    # Around the mean, less is lost to rounding where distances are differences of large squares.
+    # Distances are differences of large squares; centered features reduce their rounding errors.
     mean = real.mean(axis=0, dtype=np.float64).astype(np.float32)
     fake_radii = nearest(jax.device_put(fake - mean), precision_k)[:, -1]
     whole = jax.device_put(real - mean)
@@ -72,7 +76,7 @@ def prdc(
 
 
 def nearest(x: jax.Array, k: int) -> np.ndarray:
-    """Returns the squared distances `[n, k]` of each row to the nearest of the others, in order."""
+    """Returns the squared distances `[n, k]` of each row to its k nearest others, ascending."""
     distances = np.empty((len(x), k), np.float32)
     for rows in _blocks(len(x)):
         distances[rows] = _nearest(x[rows], rows.start, x, k)
@@ -81,7 +85,7 @@ def nearest(x: jax.Array, k: int) -> np.ndarray:
 
 @partial(jax.jit, static_argnames="k")
 def _nearest(rows: jax.Array, start: int, others: jax.Array, k: int) -> jax.Array:
-    """Returns the distances of rows to the nearest of others, in which they begin at `start`."""
+    """Returns the distances of `nearest` for some rows of `others`, beginning with `start`."""
     itself = (start + jnp.arange(len(rows)))[:, None] == jnp.arange(len(others))
     distances = jnp.where(itself, jnp.inf, _squared_distances(rows, others))
     return -lax.top_k(-distances, k)[0]
@@ -89,11 +93,11 @@ def _nearest(rows: jax.Array, start: int, others: jax.Array, k: int) -> jax.Arra
 
 @jax.jit
 def _meetings(rows, radii, real, precision_radii, density_radii) -> tuple:
-    """Returns who lies where, of a block of generated examples and all real ones.
+    """Returns the memberships in neighborhoods of a block of generated examples and all real ones.
 
-    Of each generated example whether it lies in a real neighbourhood, and in how many; of each real
-    one whether it lies in a generated neighbourhood, and whether a generated one lies in its own.
-    All radii are squared.
+    For each generated example: whether it lies in a real neighborhood, and in how many. For each
+    real example: whether it lies in a generated neighborhood, and whether a generated example lies
+    in its own neighborhood. All radii are squared.
     """
     distances = _squared_distances(rows, real)
     within = distances <= density_radii
@@ -103,7 +107,7 @@ def _meetings(rows, radii, real, precision_radii, density_radii) -> tuple:
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    """Yields blocks of rows, all of one size; the last may overlap the one before."""
+    """Yields blocks of rows, all of the same size; the last one may overlap the one before."""
     size = min(BLOCK, count)
     for start in range(0, count, size):
         start = min(start, count - size)
@@ -111,22 +115,23 @@ def _blocks(count: int) -> Iterator[slice]:
 
 
 def _squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns those of few rows `[m, d]` to many `[n, d]`, `[m, n]`.
+    """Returns the squared distances `[m, n]` of few rows `[m, d]` to many rows `[n, d]`.
 
-    What lies below `tolerance` of the squared norms is 0, so that equal rows are at no distance.
+    Distances below `tolerance` times the squared norms are set to 0, as they are for equal rows.
     """
     squares = jnp.square(x).sum(axis=1)[:, None] + jnp.square(y).sum(axis=1)
-    # A CPU needs half the time with the larger matrix on the left, where XLA would not put it.
+    # A CPU needs half the time with the larger matrix on the left; the barrier keeps XLA from
+    # swapping the two.
     products = lax.optimization_barrier(jnp.matmul(y, x.T, precision="highest")).T
     distances = squares - 2 * products
     return jnp.where(distances > tolerance(x.shape[1]) * squares, distances, 0)
 
 
 def tolerance(size: int) -> float:
-    """Returns which share of |x|^2 + |y|^2 the rounding of |x|^2 + |y|^2 - 2 x.y reaches.
+    """Returns the rounding error of |x|^2 + |y|^2 - 2 x.y as a fraction of |x|^2 + |y|^2.
 
-    size: of the features. Each of the three sums of `size` float32 products is off by a random walk
-    of roundings, about sqrt(size) eps / 4 together where it was measured, at 16 to 2,048 features:
-    twice sqrt(size) eps is safe, and below it a difference says nothing.
+    size: number of features. The error of each of the three sums of `size` float32 products is a
+    random walk of rounding errors. Together they were measured as about sqrt(size) eps / 4, for 16
+    to 2,048 features. The limit is 2 sqrt(size) eps; differences below it are not significant.
     """
     return 2 * size**0.5 * float(np.finfo(np.float32).eps)

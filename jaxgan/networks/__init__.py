@@ -1,12 +1,13 @@
-"""Flax (Linen) modules, one family a file.
+"""Flax (Linen) modules, one network family per file.
 
 A family is a function `(shape, bounded, width, num_classes, d_batch_norm) -> (generator,
-discriminator)`, with defaults for all but the shape of an example; without `d_batch_norm` the
-discriminator has no batch norm. Both modules are called as `module(inputs, labels, train=...)`,
-without labels where the GAN is not conditional; whatever they keep in mutable collections is
-carried in `Player.stats`. They compute in the type of their inputs, with parameters in float32, and
-sums over the batch or over pixels are taken in float32.
-To add one, write its file and enter it in `NETWORKS`.
+discriminator)`. All arguments but `shape`, the shape of one example, have defaults. If
+`d_batch_norm` is false, the discriminator has no batch norm. Both modules are called as
+`module(inputs, labels, train=...)`, without labels if the GAN is not conditional. Their mutable
+collections are carried in `Player.stats`. They compute in the type of their inputs, with float32
+parameters, and sum over the batch or over pixels in float32.
+
+To add a family, write its file and add it to `NETWORKS`.
 """
 
 from jaxgan.networks.dcgan import dcgan

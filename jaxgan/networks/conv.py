@@ -3,9 +3,9 @@
 GPUs and TPUs use XLA's convolutions. On CPUs these are slow, by an order of magnitude inside a
 `scan`, so CPUs use the matrix products of `jaxgan.networks.conv_cpu`.
 
-A convolution, its transpose and the gradient of its kernel are bilinear, and the derivatives of
-each are the other two. The three are defined together here, and can be differentiated in reverse
-mode any number of times.
+A convolution, its transpose and the gradient of its kernel are bilinear functions, and the
+derivatives of each are the other two. They are defined together in this file, and can be
+differentiated in reverse mode any number of times.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def conv(
 def conv_transpose(y: jax.Array, kernel: jax.Array, strides: int = 2, groups: int = 1) -> jax.Array:
     """Returns the transpose of `conv` with padding "SAME": images `[n, strides h, strides w, c]`.
 
-    y: `[n, h, w, features]`. kernel: that of the convolution, `[kh, kw, c / groups, features]`.
+    y: `[n, h, w, features]`. kernel: the kernel of `conv`, `[kh, kw, c / groups, features]`.
     """
     n, h, w, _ = y.shape
     size = h * strides, w * strides
@@ -56,7 +56,7 @@ def conv_transpose(y: jax.Array, kernel: jax.Array, strides: int = 2, groups: in
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Returns the 3x3 convolution of `upsample(x)`, padding "SAME": `[n, 2 h, 2 w, features]`.
 
-    On a CPU it takes 9 products of the original images in the place of 16 of the upsampled ones.
+    On a CPU it takes 9 matrix products, instead of 16 for a convolution of the upsampled images.
     kernel: `[3, 3, c, features]`.
     """
     return lax.platform_dependent(
@@ -68,19 +68,19 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def upsample(x: jax.Array) -> jax.Array:
-    """Returns images `[n, 2 h, 2 w, c]` of images `[n, h, w, c]`, every pixel four times."""
+    """Returns images `[n, h, w, c]` upsampled to `[n, 2 h, 2 w, c]` by nearest neighbor."""
     n, h, w, c = x.shape
-    # In float32, for the gradient is a sum.
+    # In float32, because the gradient is a sum over four pixels.
     wide = jnp.broadcast_to(x.astype(jnp.float32)[:, :, None, :, None], (n, h, 2, w, 2, c))
     return wide.reshape(n, 2 * h, 2 * w, c).astype(x.dtype)
 
 
 class Conv(nn.Module):
-    """A convolution with, unless told otherwise, a bias: images `[n, h, w, c]` to as many features.
+    """A convolution: images `[n, h, w, c]` to images `[n, h', w', features]`.
 
-    It computes in the type of its inputs, whatever that of its parameters.
-    kernel_size, strides: in pixels, the same in both directions. groups: of channels.
-    upsample_first: convolve the upsampled images (kernel 3x3, stride 1, one group).
+    It computes in the type of its inputs, whatever the type of its parameters.
+    kernel_size, strides: in pixels, the same in both directions. padding, groups: as in `conv`.
+    upsample_first: whether to upsample the images first; needs a 3x3 kernel, stride 1, one group.
     """
 
     features: int
@@ -126,8 +126,8 @@ class ConvTranspose(nn.Module):
 def add_bias(module: nn.Module, x: jax.Array) -> jax.Array:
     """Returns `x` `[..., features]` plus the module's parameter "bias", in the type of `x`.
 
-    The sum, and so the bias's gradient over all rows and pixels, is computed in float32: a bfloat16
-    accumulator stops growing where its spacing exceeds what is added.
+    The sum is computed in float32, and so is the gradient of the bias, a sum over the batch and
+    over pixels: a bfloat16 accumulator stops growing once its spacing exceeds the terms.
     """
     bias = module.param("bias", nn.initializers.zeros, x.shape[-1:])
     return (x.astype(jnp.float32) + bias).astype(x.dtype)
@@ -139,7 +139,7 @@ def _padding(size, kernel_size, strides: int, padding) -> tuple:
     return tuple(tuple(map(int, sides)) for sides in padding)
 
 
-# The three bilinear functions. Each has two lowerings; the derivatives of one are the other two.
+# The three bilinear functions. Each has two lowerings; its derivatives are the other two.
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -199,7 +199,7 @@ _kernel_gradient.defvjp(
 
 
 def native_conv(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.Array:
-    """Returns what `conv` returns, by XLA's convolution."""
+    """Returns the same as `conv`, computed by XLA's convolution."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -211,12 +211,12 @@ def native_conv(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.A
 
 
 def native_conv_transpose(y: jax.Array, kernel: jax.Array, *, geometry: Geometry, shape):
-    """Returns the transpose of `native_conv` in its images, `shape`."""
+    """Returns the transpose of `native_conv` with respect to its images, of shape `shape`."""
     forward = partial(native_conv, kernel=kernel, geometry=geometry)
     return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]
 
 
 def native_kernel_gradient(x: jax.Array, y: jax.Array, *, geometry: Geometry, shape):
-    """Returns the transpose of `native_conv` in its kernel, `shape`."""
+    """Returns the transpose of `native_conv` with respect to its kernel, of shape `shape`."""
     forward = partial(native_conv, x, geometry=geometry)
     return jax.linear_transpose(forward, jax.ShapeDtypeStruct(shape, y.dtype))(y)[0]

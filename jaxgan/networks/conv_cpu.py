@@ -1,10 +1,10 @@
 """Convolutions by matrix products, for CPUs.
 
-A convolution is the product of its kernel and the patches of the images. For 3x3 kernels of stride
-1 between many channels it is cheaper to use the minimal filtering of Winograd, which takes 2.25
-times fewer products (Lavin and Gray 2016, "Fast algorithms for convolutional neural networks"). On
-two cores it makes a step of the resnet 2.1 times as fast as patches do; that of upsampled images
-saves another 15 %.
+A convolution is the product of its kernel and the patches of the images. For 3x3 kernels with
+stride 1 and many channels, Winograd's minimal filtering is faster: it takes 2.25 times fewer
+products (Lavin and Gray 2016, "Fast algorithms for convolutional neural networks"). On two cores, a
+step of the resnet is 2.1 times as fast with it as with patches, and the variant for upsampled
+images saves another 15 %.
 """
 
 import functools
@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 
 NARROW = 32
-"""With fewer channels than this on either side, patches are cheaper than filtering."""
+"""With fewer input or output channels than this, patches are faster than minimal filtering."""
 
 
 class Geometry(NamedTuple):
@@ -31,13 +31,13 @@ class Geometry(NamedTuple):
 
 
 def _group_by_group(function):
-    """Returns the function, of one group of channels, for several of them."""
+    """Returns a function of one group of channels, extended to several groups."""
 
     @functools.wraps(function)
     def grouped(a: jax.Array, b: jax.Array, *, geometry: Geometry, **shape):
         if (groups := geometry.groups) == 1:
             return function(a, b, geometry=geometry, **shape)
-        # Of images and of kernels alike the last axis is the one that the groups share.
+        # In images and in kernels, the last axis is divided among the groups.
         share = lambda size: (*size[:-1], size[-1] // groups)
         of_one = {name: share(whole) for name, whole in shape.items()}
         split = lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], groups, -1), -2, 0)
@@ -50,7 +50,7 @@ def _group_by_group(function):
 
 @_group_by_group
 def conv_by_products(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> jax.Array:
-    """Returns what `conv` returns, by matrix products."""
+    """Returns the same as `conv`, computed by matrix products."""
     if _filterable(kernel.shape, geometry):
         return _filtered(_padded(x, geometry), kernel)
     if _wide_to_narrow(kernel.shape, geometry):
@@ -61,7 +61,7 @@ def conv_by_products(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> 
 
 @_group_by_group
 def conv_transpose_by_products(y: jax.Array, kernel: jax.Array, *, geometry: Geometry, shape):
-    """Returns the transpose of `conv_by_products` in its images, `shape`, by matrix products."""
+    """Returns the transpose of `conv_by_products` with respect to its images, of shape `shape`."""
     if _filterable(kernel.shape, geometry):
         return _filtered(_padded(y, _turned_geometry(kernel.shape, geometry)), _turned(kernel))
     if _wide_to_narrow(kernel.shape, geometry):
@@ -71,7 +71,7 @@ def conv_transpose_by_products(y: jax.Array, kernel: jax.Array, *, geometry: Geo
 
 @_group_by_group
 def kernel_gradient_by_products(x: jax.Array, y: jax.Array, *, geometry: Geometry, shape):
-    """Returns the transpose of `conv_by_products` in its kernel, `shape`, by matrix products."""
+    """Returns the transpose of `conv_by_products` with respect to its kernel, of shape `shape`."""
     if _filterable(shape, geometry):
         return _filtered_kernel_gradient(_padded(x, geometry), y)
     if _wide_to_narrow(shape, geometry):
@@ -81,18 +81,21 @@ def kernel_gradient_by_products(x: jax.Array, y: jax.Array, *, geometry: Geometr
 
 
 def _filterable(kernel_shape, geometry: Geometry) -> bool:
-    """Whether minimal filtering pays: a 3x3 kernel of stride 1 between many channels."""
+    """Returns whether minimal filtering is faster: for a 3x3 kernel, stride 1, many channels."""
     dense = geometry.strides == (1, 1) and kernel_shape[:2] == (3, 3)
     return dense and min(kernel_shape[2:]) >= NARROW
 
 
 def _wide_to_narrow(kernel_shape, geometry: Geometry) -> bool:
-    """Whether patches of the outputs are smaller: then the transpose is what is cheap."""
+    """Returns whether patches of the outputs are smaller than patches of the inputs.
+
+    If so, the convolution is faster as the transpose of a convolution with the `_turned` kernel.
+    """
     return geometry.strides == (1, 1) and kernel_shape[3] < kernel_shape[2]
 
 
 def _turned(kernel: jax.Array) -> jax.Array:
-    """Returns the kernel of the convolution that is the transpose of one of stride 1."""
+    """Returns the kernel of the convolution that is the transpose of one with stride 1."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -102,7 +105,7 @@ def _turned_geometry(kernel_shape, geometry: Geometry) -> Geometry:
 
 
 def _padded(x: jax.Array, geometry: Geometry) -> jax.Array:
-    """Returns images with zeros around them; with pixels cut off where padding is negative."""
+    """Returns images padded with zeros, or cropped where the padding is negative."""
     edges = [(lo, hi, 0) for lo, hi in geometry.padding]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
 
@@ -116,7 +119,7 @@ def _output_size(shape, kernel_shape, geometry: Geometry) -> tuple[int, ...]:
 
 
 def _patches(x: jax.Array, kernel_shape, geometry: Geometry) -> jax.Array:
-    """Returns the pixels under the kernel, `[n, rows, columns, kh, kw, c]`."""
+    """Returns the pixels under the kernel at each output, `[n, rows, columns, kh, kw, c]`."""
     rows, columns = _output_size(x.shape, kernel_shape, geometry)
     (down, right), (kh, kw) = geometry.strides, kernel_shape[:2]
     x = _padded(x, geometry)
@@ -126,14 +129,14 @@ def _patches(x: jax.Array, kernel_shape, geometry: Geometry) -> jax.Array:
 
 
 def _unfolded(x: jax.Array, kernel: jax.Array, geometry: Geometry) -> jax.Array:
-    """Returns the convolution as a product of patches and kernel."""
+    """Returns the convolution as the product of patches and the kernel."""
     patches = _patches(x, kernel.shape, geometry)
     rows = patches.reshape(-1, math.prod(kernel.shape[:3]))
     return (rows @ kernel.reshape(-1, kernel.shape[3])).reshape(*patches.shape[:3], -1)
 
 
 def _folded(y: jax.Array, kernel: jax.Array, geometry: Geometry, shape) -> jax.Array:
-    """Returns the transposed convolution as a product that is then added up over the patches."""
+    """Returns the transposed convolution: a product, whose patches are summed at each pixel."""
     kh, kw, _, features = kernel.shape
     patches = jnp.einsum("nyxo,ko->nyxk", y, kernel.reshape(-1, features))
     n, rows, columns = y.shape[:3]
@@ -150,9 +153,10 @@ def _folded(y: jax.Array, kernel: jax.Array, geometry: Geometry, shape) -> jax.A
 
 
 def _sources(size: int, outputs: int, kernel_size: int, stride: int, padding) -> list:
-    """Returns where each of `size` pixels collects: outputs, places in the kernel, which count.
+    """Returns the outputs and kernel positions that contribute to each of `size` pixels.
 
-    A pixel lies under the kernel at several outputs: there is one entry for each of them.
+    A pixel lies under the kernel at several outputs, each of which has an entry in the list: three
+    arrays `[size]`, the index of the output, the position in the kernel, and whether both exist.
     """
     places = np.arange(size) + padding[0]
     sources = []
@@ -168,7 +172,8 @@ def _unfolded_kernel_gradient(x: jax.Array, y: jax.Array, geometry: Geometry, sh
     patches, outputs = _patches(x, shape, geometry).reshape(-1, math.prod(shape[:3])), _rows(y)
     if patches.shape[1] <= outputs.shape[1]:
         return (patches.T @ outputs).reshape(shape)
-    # Half as long with the narrower matrix on the left, where XLA, left alone, puts the other.
+    # It takes half the time with the narrower matrix on the left; the barrier keeps XLA from
+    # swapping them.
     return lax.optimization_barrier(outputs.T @ patches).T.reshape(shape)
 
 
@@ -177,7 +182,7 @@ def _unfolded_kernel_gradient(x: jax.Array, y: jax.Array, geometry: Geometry, sh
 INPUTS = ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1))
 FILTERS = ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1))
 OUTPUTS = ((1, 1, 1, 0), (0, 1, -1, -1))
-"""In each direction: sums of 4 pixels, of 3 weights and of 4 products."""
+"""The transforms of 4 pixels, of 3 weights and of 4 products, for each of the two directions."""
 
 
 def _filtered(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -192,7 +197,7 @@ def _filtered(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _filtered_kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns the transpose of `_filtered` in its kernel."""
+    """Returns the transpose of `_filtered` with respect to its kernel."""
     y = jnp.pad(y, ((0, 0), (0, y.shape[1] % 2), (0, y.shape[2] % 2), (0, 0)))
     pixels = [[y[:, i::2, j::2] for j in range(2)] for i in range(2)]
     outputs = _mixed_twice(_transposed(OUTPUTS), pixels)
@@ -203,8 +208,8 @@ def _filtered_kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     return _on_both_sides(_transposed(FILTERS), jnp.stack(products))
 
 
-# The same of images of which every pixel is there four times: one product in four, in each
-# direction, would be of zeros. What is left needs no more than sums.
+# Minimal filtering of upsampled images, in which every pixel is repeated: in each direction, one
+# product in four would be zero. The transforms of the other three need only sums and differences.
 
 DOUBLED_INPUTS = ((1, -1, 0), (0, 1, 0), (0, 1, -1))
 DOUBLED_FILTERS = ((1, 0, 0), (1, 1, 1), (0, 0, 1))
@@ -212,7 +217,7 @@ DOUBLED_OUTPUTS = ((1, 1, 0), (0, 1, -1))
 
 
 def upsample_conv_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns what `upsample_conv` returns, by matrix products."""
+    """Returns the same as `upsample_conv`, computed by matrix products."""
     h, w = x.shape[1:3]
     around = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     pixels = [[around[:, i : i + h, j : j + w] for j in range(3)] for i in range(3)]
@@ -225,14 +230,17 @@ def upsample_conv_by_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _interleaved(pixels: list[list[jax.Array]]) -> jax.Array:
-    """Returns images `[n, 2 h, 2 w, c]` of the 2 x 2 parts `[n, h, w, c]` that they consist of."""
+    """Returns images `[n, 2 h, 2 w, c]` interleaved from 2 x 2 images `[n, h, w, c]`."""
     x = jnp.stack([jnp.stack(row, axis=3) for row in pixels], axis=2)
     n, h, _, w, _, c = x.shape
     return x.reshape(n, 2 * h, 2 * w, c)
 
 
 def _input_tiles(x: jax.Array) -> list[list[jax.Array]]:
-    """Returns the 4 x 4 inputs of the products, each `[n, rows, columns, c]` of 2 x 2 tiles."""
+    """Returns the inputs of the 4 x 4 products, each `[n, rows, columns, c]`.
+
+    Rows and columns count the tiles of 2 x 2 outputs.
+    """
     rows, columns = ((size - 1) // 2 for size in x.shape[1:3])
     x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
     pixels = [
@@ -243,7 +251,7 @@ def _input_tiles(x: jax.Array) -> list[list[jax.Array]]:
 
 
 def _mixed_twice(table, parts: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """Returns the sums that a table calls for, over the rows of parts and over their columns."""
+    """Returns the parts transformed by a table of signs, along their rows and columns."""
     rows = zip(*(_mixed(table, column) for column in zip(*parts, strict=True)), strict=True)
     return [_mixed(table, row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""DCGAN: strided and transposed convolutions with batch normalisation (Radford et al. 2016)."""
+"""DCGAN: strided and transposed convolutions with batch normalization (Radford et al. 2016)."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,8 +28,8 @@ def _batch_norm(x: jax.Array, train: bool) -> jax.Array:
 class Generator(nn.Module):
     """A linear layer, then transposed 4x4 convolutions: latents to images `[n, *shape]`.
 
-    Each doubles the size and halves the channels, down to `width` before the last one.
-    output: applied to the last layer.
+    Each convolution doubles the size and halves the channels; the last one has `width` inputs.
+    output: activation of the last layer.
     """
 
     shape: Sequence[int]
@@ -53,9 +53,10 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """4x4 convolutions of stride 2, each twice as wide as the last: images to logits `[n]`.
+    """4x4 convolutions with stride 2, then a linear layer: images to logits `[n]`.
 
-    batch_norm: whether all but the first are followed by one.
+    width: channels of the first convolution; each of the next has twice as many.
+    batch_norm: whether batch norm follows each convolution but the first.
     """
 
     width: int = 64
@@ -82,11 +83,11 @@ def dcgan(
     num_classes: int | None = None,
     d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
-    """Returns the pair for images of a shape, 28 x 28 and 32 x 32 among others.
+    """Returns DCGAN's generator and discriminator for images of shape `(h, w, c)`.
 
-    width: channels next to the images, 64 unless given. d_batch_norm: whether the discriminator has
-    batch norms.
-    Raises `UsageError` for examples that are not images of such a size.
+    bounded: whether images lie in [-1, 1]. width: channels next to the images, 64 by default.
+    d_batch_norm: whether the discriminator has batch norm.
+    Raises `UsageError` for shapes that `count_halvings` rejects; 28 x 28 and 32 x 32 are valid.
     """
     count_halvings(shape, "dcgan")
     width = width or 64

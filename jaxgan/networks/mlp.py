@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons: the networks of the classic exercise."""
+"""Multi-layer perceptrons, the networks of introductory GAN tutorials."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from jaxgan.networks.shared import Dense, append_class_embedding, identity, proj
 class Generator(nn.Module):
     """Dense layers with ReLU from latents `[n, latent_size]` to examples `[n, *shape]`.
 
-    shape: of one example, such as `(28, 28, 1)`.
+    shape: shape of one example, such as `(28, 28, 1)`.
     features: widths of the hidden layers.
-    output: applied to the last layer; `nn.tanh` for images in [-1, 1].
+    output: activation of the last layer; `nn.tanh` for images in [-1, 1].
     """
 
     shape: Sequence[int]
@@ -37,7 +37,7 @@ class Discriminator(nn.Module):
     """Dense layers with LeakyReLU from examples `[n, ...]` to logits `[n]`.
 
     features: widths of the hidden layers.
-    slope: of the LeakyReLU below zero.
+    slope: negative slope of the LeakyReLU.
     """
 
     features: Sequence[int] = (512, 256)
@@ -61,10 +61,12 @@ def mlp(
     num_classes: int | None = None,
     d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
-    """Returns the classic pair: 256-512 and 512-256 hidden units, 100-256-512-784 for MNIST.
+    """Returns a generator and a discriminator with two hidden layers each.
 
-    shape: of one example. bounded: whether examples lie in [-1, 1], as images do.
-    width: of the narrower hidden layer, 256 unless given; the other is twice as wide.
+    By default they have 256 and 512, and 512 and 256 units: for MNIST, the generator's layers have
+    100-256-512-784 units.
+    shape: shape of one example. bounded: whether examples lie in [-1, 1], as images do.
+    width: units of the narrower hidden layer, 256 by default; the other one has twice as many.
     """
     del d_batch_norm
     width = width or 256

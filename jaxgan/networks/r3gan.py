@@ -1,10 +1,11 @@
-"""The networks of R3GAN: grouped convolutions in inverted bottlenecks, and no normalisation.
+"""The networks of R3GAN: grouped convolutions in inverted bottlenecks, and no normalization.
 
 Huang et al. 2024, "The GAN is dead; long live the GAN! A modern GAN baseline" (configuration E).
-Instead of norms, weights start as in Fixup (Zhang et al. 2019): the last layer of every block at
-zero, the others scaled down with the number of blocks. They are meant for `relativistic` with `r1`
-and `r2`, and for momentum 0. In bfloat16 the blocks of the smallest size and the logits stay in
-float32, as in the authors' code: the loss takes differences of logits.
+In place of normalization, weights are initialized as in Fixup (Zhang et al. 2019): the last layer
+of each block with zeros, the others scaled down with the number of blocks. The networks are meant
+for the `relativistic` loss with `r1` and `r2`, and for Adam with `b1 = 0`. In bfloat16, the blocks
+of the smallest size and the logits stay in float32, as in the authors' code, because the loss takes
+differences of logits.
 """
 
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ from jaxgan.networks.shared import Dense, append_class_embedding, class_embeddin
 
 SLOPE = 0.2
 GAIN = np.sqrt(2 / (1 + SLOPE**2))
-"""That keeps the variance through a LeakyReLU of this slope (He et al. 2015)."""
+"""The gain that preserves the variance through a LeakyReLU of this slope (He et al. 2015)."""
 GROUP = 16
-"""Channels in one group of the 3x3 convolutions."""
+"""Channels per group of the 3x3 convolutions."""
 EXPANSION = 2
 BLOCKS = 2
 """Residual blocks at each size."""
@@ -32,18 +33,19 @@ LINEAR = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
 class Block(nn.Module):
-    """1x1 to twice the channels, grouped 3x3, 1x1 back, added to what came in.
+    """A residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back to the input channels.
 
-    blocks: how many the whole network has, by which the first two layers start smaller.
+    blocks: number of blocks in the network; the more, the smaller are the initial weights.
     """
 
     blocks: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns images `[n, h, w, c]`, as large as what it was given."""
+        """Returns images `[n, h, w, c]`, of the shape of the inputs."""
         inner = EXPANSION * x.shape[-1]
-        # Three layers a block: the exponent is -1 / (2 * 3 - 2), the variance's twice that.
+        # Fixup with 3 layers per block: weights times blocks ** (-1 / (2 * 3 - 2)), that is, the
+        # variance times blocks ** (-1 / 2).
         init = nn.initializers.variance_scaling(GAIN**2 * self.blocks**-0.5, "fan_in", "normal")
         groups = max(inner // GROUP, 1)
         y = nn.leaky_relu(Conv(inner, 1, kernel_init=init)(x), SLOPE)
@@ -53,9 +55,9 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """A learned map times a linear layer, then blocks and doublings: latents to images.
+    """A learned map times a linear layer, then blocks and upsampling: latents to images.
 
-    widths: channels at each size, from the smallest on. The images are not bounded.
+    widths: channels at each size, from the smallest to the largest. The images are not bounded.
     """
 
     shape: Sequence[int]
@@ -82,9 +84,9 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The generator's mirror image: images to logits `[n]`.
+    """The mirror image of the generator: images to logits `[n]`.
 
-    widths: channels at each size, from the largest on.
+    widths: channels at each size, from the largest to the smallest.
     """
 
     widths: Sequence[int]
@@ -103,7 +105,7 @@ class Discriminator(nn.Module):
                 x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
                 x = Block(BLOCKS * len(self.widths))(x)
-        # A kernel of its own for each channel, as large as the image that is left.
+        # A depthwise convolution whose kernel has the size of the remaining image.
         init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
         basis = self.param("basis", init, x.shape[1:])
         return _logits((basis * x).sum(axis=(1, 2)), labels, self.num_classes)
@@ -116,10 +118,11 @@ def r3gan(
     num_classes: int | None = None,
     d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
-    """Returns R3GAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
+    """Returns R3GAN's generator and discriminator for images of shape `(h, w, c)`.
 
-    width: channels at every size, a multiple of 8, 256 unless given (the paper: 768).
-    Raises `UsageError` for another width and for examples that are not images of such a size.
+    width: channels at every size, a multiple of 8; 256 by default (768 in the paper).
+    Raises `UsageError` for other widths, and for shapes that `count_halvings` rejects; 28 x 28 and
+    32 x 32 are valid.
     """
     del bounded, d_batch_norm
     count, _ = count_halvings(shape, "r3gan")
@@ -133,7 +136,7 @@ def r3gan(
 def upsample(x: jax.Array) -> jax.Array:
     """Returns images `[n, 2 h, 2 w, c]`, interpolated with the taps [1, 3, 3, 1] / 4.
 
-    Beyond the border there are zeros, so that the outermost pixels are 3/4 of their neighbours.
+    Zero padding makes the outermost pixels of a constant image 3/4 of the inner ones.
     """
     return _resampled(x, *(_doubling(size) for size in x.shape[1:3]))
 
@@ -148,7 +151,7 @@ def _resampled(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array
 
 
 def _doubling(size: int) -> np.ndarray:
-    """Returns the matrix `[2 size, size]` that doubles a line of pixels."""
+    """Returns the matrix `[2 size, size]` that upsamples a line of pixels."""
     matrix = np.zeros((2 * size, size))
     for pixel in range(size):
         for offset, weight in ((-1, 0.25), (0, 0.75), (1, 0.75), (2, 0.25)):
@@ -164,7 +167,11 @@ def _widened(x: jax.Array, width: int) -> jax.Array:
 
 
 def _logits(features: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
-    """Returns a linear function of features `[n, k]` or, with classes, its product with theirs."""
+    """Returns logits `[n]` of features `[n, k]`.
+
+    They are a linear function of the features or, with classes, the dot product of one with an
+    embedding of the class.
+    """
     layer = partial(Dense, use_bias=False, kernel_init=LINEAR)
     if num_classes is None:
         return layer(1)(features)[:, 0]

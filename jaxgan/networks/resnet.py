@@ -1,7 +1,7 @@
-"""The residual networks of SNGAN, with spectral norms in the discriminator (Miyato et al. 2018).
+"""The residual networks of SNGAN, with spectral normalization in the discriminator.
 
-"Spectral normalization for generative adversarial networks", tables 4 (CIFAR-10) and its figures 9
-and 10 for the blocks.
+Miyato et al. 2018, "Spectral normalization for generative adversarial networks": table 4 for
+CIFAR-10, figures 9 and 10 for the blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,29 +22,30 @@ from jaxgan.networks.shared import (
 
 MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-"""Glorot's, with a gain of the square root of 2 on the main path."""
+"""Glorot uniform initializers, with a gain of sqrt(2) on the main path."""
 
 
 class GeneratorBlock(nn.Module):
-    """Batch norm, ReLU, doubling, 3x3, batch norm, ReLU, 3x3: `[n, h, w, c]` to twice the size."""
+    """A residual block: batch norm, ReLU, upsampling, 3x3, batch norm, ReLU, 3x3."""
 
     features: int
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Returns images `[n, 2 h, 2 w, features]`."""
+        """Returns images `[n, 2 h, 2 w, features]` from images `[n, h, w, c]`."""
         main = nn.relu(_batch_norm(x, train))
         main = Conv(self.features, upsample_first=True, kernel_init=MAIN)(main)
         main = nn.relu(_batch_norm(main, train))
         main = Conv(self.features, kernel_init=MAIN)(main)
-        # A 1x1 convolution and the doubling change places freely; this way there is less to do.
+        # A 1x1 convolution commutes with upsampling, and is cheaper before it.
         return main + upsample(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
 
 
 class DiscriminatorBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3 and, if told to, halving, every layer with a spectral norm.
+    """A residual block: ReLU, 3x3, ReLU, 3x3, with spectral normalization of every layer.
 
-    first: it sees images, not features: no ReLU before them.
+    halve: whether to downsample afterwards. first: whether the inputs are images, which need no
+    ReLU.
     """
 
     features: int
@@ -53,7 +54,7 @@ class DiscriminatorBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Returns images `[n, h, w, features]` of images `[n, h, w, c]`, or half as large."""
+        """Returns images `[n, h, w, features]`, or half that size, from images `[n, h, w, c]`."""
         normed = lambda layer: _spectral_norm(layer, train)
         size = downsample if self.halve else identity
         main = x if self.first else nn.relu(x)
@@ -65,7 +66,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """A linear layer, then a block for each doubling: latents to images `[n, *shape]`."""
+    """A linear layer, then a block for each doubling of the size: latents to images."""
 
     shape: Sequence[int]
     width: int = 256
@@ -86,7 +87,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Four blocks, of which the first two halve, ReLU, and a sum over pixels: images to logits."""
+    """Four blocks, two of them with downsampling, ReLU, a sum over pixels: images to logits."""
 
     width: int = 128
     num_classes: int | None = None
@@ -110,16 +111,21 @@ def resnet(
     num_classes: int | None = None,
     d_batch_norm: bool = True,
 ) -> tuple[Generator, Discriminator]:
-    """Returns SNGAN's pair for images of a shape, 32 x 32 and 28 x 28 among others.
+    """Returns SNGAN's generator and discriminator for images of shape `(h, w, c)`.
 
-    width: channels of the discriminator, 128 unless given; the generator has twice as many.
-    Raises `UsageError` for examples that are not images of such a size.
+    bounded: whether images lie in [-1, 1].
+    width: channels of the discriminator, 128 by default; the generator has twice as many.
+    Raises `UsageError` for shapes that `count_halvings` rejects, and for sides that are not
+    multiples of 4; 28 x 28 and 32 x 32 are valid.
     """
     del d_batch_norm
     count_halvings(shape, "resnet")
     if shape[0] % 4 or shape[1] % 4:  # The discriminator halves twice, whatever the size.
         size = f"{shape[0]} x {shape[1]}"
-        raise UsageError(f"--network resnet wants images of a multiple of 4 pixels, not {size}")
+        raise UsageError(
+            f"--network resnet needs images whose sides are multiples of 4 pixels, not {size}: "
+            "see --image-size"
+        )
     width = width or 128
     output = nn.tanh if bounded else identity
     return (
@@ -129,7 +135,7 @@ def resnet(
 
 
 def downsample(x: jax.Array) -> jax.Array:
-    """Returns images `[n, h / 2, w / 2, c]`, the means of four pixels."""
+    """Returns images `[n, h / 2, w / 2, c]`, the means of 2 x 2 pixels."""
     return sum(x[:, i::2, j::2] for i in range(2) for j in range(2)) / 4
 
 
@@ -140,7 +146,7 @@ def _batch_norm(x: jax.Array, train: bool) -> jax.Array:
 def _spectral_norm(layer: nn.Module, train: bool) -> Callable:
     """Returns the layer with its weights divided by their largest singular value.
 
-    One power iteration a step, as in the paper.
+    The value is estimated by one power iteration per step, as in the paper.
     """
     norm = nn.SpectralNorm(layer)
     return lambda *inputs: norm(*inputs, update_stats=train)

@@ -1,4 +1,4 @@
-"""What several families share: layers, labels in both players, the sizes of images."""
+"""Layers, class conditioning and image sizes that several network families share."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,13 +34,14 @@ def class_embedding(
     deviation: float,
     normed: Callable[[nn.Module], Callable] | None = None,
 ) -> jax.Array:
-    """Returns embeddings of labels, float32 `[n, size]`; of packed images their sum.
+    """Returns embeddings of labels, float32 `[n, size]`; for packed images, the sum over a pack.
 
-    To be called in an `nn.compact` method. labels: `[n]` or, packed, `[n, pack]`.
-    deviation: standard deviation of the initial values. normed: wraps layers, for spectral norms.
+    Must be called in an `nn.compact` method. labels: `[n]` or, for packed images, `[n, pack]`.
+    deviation: standard deviation of the initial values.
+    normed: wraps the layer, for spectral normalization.
     """
     init = nn.initializers.normal(deviation)
-    # In float32, whatever the network computes in: the gradient of a class is a sum over the batch.
+    # Always in float32: the gradient of an embedding is a sum over the batch.
     embed = nn.Embed(num_classes, size, embedding_init=init, dtype=jnp.float32)
     classes = (normed or identity)(embed)(labels)
     return classes if labels.ndim == 1 else classes.sum(axis=1)
@@ -52,15 +53,15 @@ def append_class_embedding(
     num_classes: int | None,
     deviation: float | None = None,
 ) -> jax.Array:
-    """Returns latents `[n, k]` or, with classes, joined with an embedding of theirs, `[n, 2 k]`.
+    """Returns latents `[n, k]` or, with classes, latents and class embeddings, `[n, 2 k]`.
 
-    To be called in the `nn.compact` method of a generator. labels: `[n]`.
-    deviation: of the initial embeddings, `k ** -0.5` unless given.
+    Must be called in the `nn.compact` method of a generator. labels: `[n]`.
+    deviation: standard deviation of the initial embeddings, `k ** -0.5` by default.
     """
     if num_classes is None:
         return latents
-    # Embeddings begin with a length of one, as one-hot codes have it. As long as the latents, they
-    # drown them: then every image of a class comes out the same.
+    # By default, initial embeddings have a norm of about one, like one-hot codes. If their norm
+    # were that of the latents, they would dominate, and all images of a class would be the same.
     size = latents.shape[-1]
     classes = class_embedding(labels, num_classes, size, deviation or size**-0.5)
     return jnp.concatenate([latents, classes.astype(latents.dtype)], axis=-1)
@@ -73,13 +74,15 @@ def projection_head(
     normed: Callable[[nn.Module], Callable] | None = None,
     kernel_init: Callable | None = None,
 ) -> jax.Array:
-    """Returns logits, float32 `[n]`, of features `[n, k]`, with classes by projection.
+    """Returns logits, float32 `[n]`, of features `[n, k]`.
 
-    To be called in the `nn.compact` method of a discriminator. To the linear layer's output comes
-    the product of the features with an embedding of the class (Miyato and Koyama 2018, "cGANs with
-    projection discriminator"); of packed images the embeddings are added up.
-    labels: `[n]` or, packed, `[n, pack]`. normed: wraps layers, for spectral norms.
-    kernel_init: of the linear layer, LeCun's unless given; the embedding begins as large as that.
+    Must be called in the `nn.compact` method of a discriminator. With classes, the dot product of
+    the features with an embedding of the class is added to the linear layer's output (Miyato and
+    Koyama 2018, "cGANs with projection discriminator"); for packed images, embeddings are summed.
+    labels: `[n]` or, for packed images, `[n, pack]`.
+    normed: wraps layers, for spectral normalization.
+    kernel_init: initializer of the linear layer, LeCun's by default. The embeddings are initialized
+        with the scale of LeCun's.
     """
     features = features.astype(jnp.float32)
     kernel_init = kernel_init or nn.initializers.lecun_normal()
@@ -92,25 +95,29 @@ def projection_head(
 
 
 def count_halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, int]]:
-    """Returns how often images of a shape can be halved, and the size that is then left.
+    """Returns how many times images of a shape can be halved, and the size that remains.
 
-    Not below 4 pixels: 28 becomes 14 and 7, and 32 becomes 16, 8 and 4.
-    Raises `UsageError` for examples that are not such images.
+    Sides are not halved below 4 pixels: 28 becomes 14 and 7, and 32 becomes 16, 8 and 4.
+    Raises `UsageError` for examples that are not images, and for images that cannot be halved to
+    sides of 4 to 8 pixels.
     """
     if len(shape) != 3:
-        raise UsageError(f"--network {network} draws images, not examples of shape {tuple(shape)}")
+        raise UsageError(
+            f"--network {network} needs images, not examples of shape {tuple(shape)}: "
+            "use --network mlp"
+        )
     height, width = shape[:2]
     count = 0
     while height % 2 == width % 2 == 0 and min(height, width) >= 2 * SMALLEST - 1:
         height, width, count = height // 2, width // 2, count + 1
     if count == 0 or max(height, width) > 2 * SMALLEST:
         raise UsageError(
-            f"--network {network} wants images whose sides halve to {SMALLEST} to {2 * SMALLEST} "
-            f"pixels, such as 28 or 32, not {shape[0]} x {shape[1]}: see --image-size"
+            f"--network {network} needs images with sides that can be halved to {SMALLEST} to "
+            f"{2 * SMALLEST} pixels, like 28 or 32, not {shape[0]} x {shape[1]}: see --image-size"
         )
     return count, (height, width)
 
 
 def identity(x: jax.Array) -> jax.Array:
-    """Returns what it is given."""
+    """Returns its argument."""
     return x

@@ -1,4 +1,4 @@
-"""Sample grids, curves and animations."""
+"""Pictures of samples, curves and animations."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SCORES = {
     ),
     "modes": (("modes", "captured"),),
 }
-"""Panels of curves that a run has where it is evaluated."""
+"""Panels of the curves of a run that is evaluated during training."""
 NORMS = "gradient norm"
 SHARES = "share with a positive output"
 SAMPLES_A_SEED = 16
@@ -30,9 +30,9 @@ SAMPLES_A_SEED = 16
 def save_samples(path: Path, samples: np.ndarray, columns: int | None = None) -> None:
     """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`.
 
-    Of several seeds, `[seeds, n, ...]`: a row of images for each, or its points in a panel.
-    columns: of the grid, such as the number of classes; about as many as rows unless given, or
-        where the images would not fill them.
+    For several seeds, `[seeds, n, ...]`, each has a row of images or a panel of points.
+    columns: number of columns of the grid, such as the number of classes. By default, and if there
+        are fewer images than columns, the grid is about square.
     """
     from PIL import Image
 
@@ -48,9 +48,9 @@ def save_samples(path: Path, samples: np.ndarray, columns: int | None = None) ->
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Returns images `[n, h, w, c]` in [-1, 1] side by side, uint8 `[height, width]` or `[..., 3]`.
+    """Returns a grid of images `[n, h, w, c]` in [-1, 1], uint8 `[height, width]` or `[..., 3]`.
 
-    columns: as many as rows, or one more, unless given; the last row may be short.
+    columns: by default as many as rows, or one more. The last row may be incomplete.
     """
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
@@ -64,7 +64,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) -> None:
-    """Writes a GIF of at most `FRAMES` of the pictures, in order, the last one for longer."""
+    """Writes a GIF of at most `FRAMES` of the pictures, in order; the last one is shown longer."""
     from PIL import Image
 
     if not frames:
@@ -84,10 +84,10 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
 def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITIES) -> None:
     """Writes the curves of a run: losses, outputs, gradient norms and scores against the step.
 
-    rows: the lines of `metrics.jsonl`. outputs: what `d_real` and `d_fake` of the run's loss mean.
-    Of one run, faint lines are the values of single steps and
-    full ones their running mean; of several seeds, full lines are the mean of the seeds' running
-    means and the bands around them one standard deviation over the seeds to either side.
+    rows: the lines of `metrics.jsonl`. outputs: the meaning of the loss's `d_real` and `d_fake`.
+    For one seed, faint lines show the values of single steps and solid lines their running mean.
+    For several seeds, solid lines show the mean over the seeds of the running means, and bands one
+    standard deviation over the seeds on either side.
     """
     from matplotlib.figure import Figure
 
@@ -99,7 +99,7 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITI
         SHARES: (("d_real_positive", "real"), ("d_fake_positive", "generated")),
         NORMS: (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
     }
-    # Older lines and runs that are not evaluated lack some.
+    # Lines of older versions and runs that are not evaluated lack some of the metrics.
     panels = {
         title: curves
         for title, curves in (panels | SCORES).items()
@@ -115,7 +115,7 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITI
                 _curve(axes, name, label, own)
         axes.set(title=title, xlabel="step")
         if limits := {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title):
-            margin = 0.02 * (limits[1] - limits[0])  # A line at a limit is seen.
+            margin = 0.02 * (limits[1] - limits[0])  # Lines at a limit stay visible.
             axes.set_ylim(limits[0] - margin, limits[1] + margin)
         if title == NORMS:
             axes.set_yscale("log")
@@ -125,7 +125,7 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITI
 
 
 def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
-    """Draws one metric: values and running mean, or mean and spread over the seeds."""
+    """Draws one metric: values and their running mean, or mean and deviation over the seeds."""
     steps, values = table(rows, name)
     width = max(1, len(steps) // 50)
     running = np.array([np.convolve(row, np.ones(width) / width, "valid") for row in values])
@@ -135,7 +135,7 @@ def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
         axes.plot(steps_of_means, running[0], color=faint.get_color(), label=label)
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # A single seed left has no deviation.
+        warnings.simplefilter("ignore", RuntimeWarning)  # A single remaining seed has no deviation.
         mean, spread = np.nanmean(running, axis=0), np.nanstd(running, axis=0, ddof=1)
     (line,) = axes.plot(steps_of_means, mean, label=label)
     color = line.get_color()
@@ -145,10 +145,10 @@ def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
 def table(
     rows: Sequence[dict], name: str, seeds: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the steps `[n]` of a run's lines and a metric at each `[seeds, n]`.
+    """Returns the steps `[n]` of a run's lines, and a metric at these steps, `[seeds, n]`.
 
-    It is NaN where a seed was frozen before that step.
-    seeds: all that have lines, unless given.
+    The metric is NaN for a seed at steps after it was frozen.
+    seeds: by default all seeds that have lines.
     """
     steps, columns = np.unique([row["step"] for row in rows], return_inverse=True)
     own = [row.get("seed", 0) for row in rows]
@@ -177,6 +177,6 @@ def _scatter(points: np.ndarray):
 
 
 def _replace(path: Path, save) -> None:
-    """Calls `save(file, format=...)` for a file that then replaces the one at `path`."""
+    """Calls `save(file, format=...)` with a temporary file that then replaces `path`."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         save(file, format=path.suffix[1:])

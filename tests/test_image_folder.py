@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jaxgan.protocol import has_test_split
 from PIL import Image
 
-from jaxgan import data, train
-from jaxgan.data import cache
+from jaxgan import data, files, train
 from jaxgan.errors import UsageError
-from jaxgan.evaluation import classifier
+from jaxgan.evaluation.classifier_files import MNIST, load
+from jaxgan.evaluation.images import has_test_split
 from jaxgan.runs.config import Config
-from jaxgan.runs.description import describe
+from jaxgan.runs.description import describe_run
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 
@@ -27,13 +26,17 @@ def test_an_array_is_a_data_set(tmp_path, images):
     np.testing.assert_array_equal(dataset.images, images.reshape(6, 8, 10, -1))
     changed = images.copy()
     changed[0] += 1
-    assert data.own(changed).fingerprint != dataset.fingerprint == data.own(images).fingerprint
+    assert (
+        data.from_arrays(changed).fingerprint
+        != dataset.fingerprint
+        == data.from_arrays(images).fingerprint
+    )
 
 
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (IMAGES.astype(np.float32), "holds float32 and must hold uint8"),
+        (IMAGES.astype(np.float32), "has type float32 and must be uint8"),
         (IMAGES[0, :, :, 0], r"shape \(8, 10\)"),
         (IMAGES[..., :2], "c 1 or 3"),
         (IMAGES[:0], r"shape \(0, 8, 10, 3\)"),
@@ -50,14 +53,14 @@ def test_other_files_are_refused(tmp_path):
     np.savez(tmp_path / "many.npz", a=IMAGES)
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     for name, words in {
-        "text.npy": "no .npy file",
-        "many.npz": "of one array",
-        "objects.npy": "no .npy file, or damaged",
-        "missing.npy": "no such file",
+        "text.npy": "not a .npy file",
+        "many.npz": "with one array",
+        "objects.npy": "not a .npy file, or is damaged",
+        "missing.npy": "does not exist",
     }.items():
         with pytest.raises(UsageError, match=words):
             data.load(data_file=tmp_path / name)
-    with pytest.raises(UsageError, match="do not go together"):
+    with pytest.raises(UsageError, match="exclude each other"):
         data.load("digits", data_file=tmp_path / "text.npy")
 
 
@@ -80,19 +83,19 @@ def test_folders_are_classes(tmp_path):
     np.testing.assert_array_equal(dataset.images[:3, ..., 0], IMAGES[::2, ..., 0])
     assert (dataset.shape, dataset.num_classes) == ((8, 10, 1), 2)
     Image.fromarray(IMAGES[0, ..., 0]).save(tmp_path / "loose.png")
-    with pytest.raises(UsageError, match="in folders and beside them"):
+    with pytest.raises(UsageError, match="in subfolders and outside of them"):
         data.load(data_file=tmp_path)
 
 
 def test_pictures_that_cannot_be_a_set_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="holds no pictures"):
+    with pytest.raises(UsageError, match="no pictures"):
         data.load(data_file=tmp_path)
     Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
     Image.fromarray(IMAGES[1, :5]).save(tmp_path / "b.png")
-    with pytest.raises(UsageError, match=r"b.png is 10 x 5, coloured and .*a.png is 10 x 8"):
+    with pytest.raises(UsageError, match=r"b.png is 10 x 5, colored and .*a.png is 10 x 8"):
         data.load(data_file=tmp_path)
     Image.fromarray(IMAGES[1, ..., 0]).save(tmp_path / "b.png")
-    with pytest.raises(UsageError, match="10 x 8, grey"):
+    with pytest.raises(UsageError, match="10 x 8, gray"):
         data.load(data_file=tmp_path)
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(UsageError, match=r"b.png cannot be read"):
@@ -105,7 +108,7 @@ def test_deep_pictures_and_damaged_archives_are_refused(tmp_path):
     with pytest.raises(UsageError, match="more than 8 bits"):
         data.load(data_file=tmp_path)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(UsageError, match="no .npy file, or damaged"):
+    with pytest.raises(UsageError, match="not a .npy file, or is damaged"):
         data.load(data_file=tmp_path / "broken.npz")
 
 
@@ -118,12 +121,12 @@ def test_the_name_of_a_folder_says_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     dataset, _ = data.load(data_file=Path("."))
     assert dataset.name == "mnist"
-    assert dataset.fingerprint != classifier.load(classifier.MNIST).about["fingerprint"]
-    about = describe(Config(data_file="."), dataset, "", 1, {})
-    assert about["config"]["data_file"] == str(folder)
+    assert dataset.fingerprint != load(MNIST).about["fingerprint"]
+    about = describe_run(Config(data_file="."), dataset, "", 1, {})
+    assert about.config.data_file.absolute() == folder
     assert not has_test_split(about)
-    assert has_test_split(describe(Config(dataset="mnist"), dataset, "", 1, {}))
-    with pytest.raises(UsageError, match="would become data: name an --out elsewhere"):
+    assert has_test_split(describe_run(Config(dataset="mnist"), dataset, "", 1, {}))
+    with pytest.raises(UsageError, match="would become data: choose an --out elsewhere"):
         train.main(Config(data_file="."))
     assert sorted(path.suffix for path in folder.iterdir()) == [".png"] * len(IMAGES)
 
@@ -135,11 +138,11 @@ def test_a_user_without_a_home_has_a_folder_of_their_own(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setattr(Path, "home", home)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    cache._temporary_directory.cache_clear()
-    own = cache.user_directory()
+    files._temporary_directory.cache_clear()
+    own = files.user_cache()
     assert own.parent == tmp_path
     assert own.stat().st_mode & 0o777 == 0o700
     own.chmod(0o777)  # Anyone may have put compiled programs there.
-    cache._temporary_directory.cache_clear()
-    assert cache.user_directory() != own
-    cache._temporary_directory.cache_clear()
+    files._temporary_directory.cache_clear()
+    assert files.user_cache() != own
+    files._temporary_directory.cache_clear()

@@ -1,32 +1,28 @@
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jaxgan.loops import (
-    LENGTHS,
-    Layout,
-    Plan,
-    calls,
-    default_steps_per_call,
-    freeze_where_diverged,
-    keys,
-    make_layout,
-    over_seeds,
-    scan_steps,
-    steps_taken,
-)
 
-from jaxgan import loops
 from jaxgan.data.arrays import Images
 from jaxgan.errors import UsageError
-from jaxgan.gan import GANState, gan, leaves
+from jaxgan.gan import GANState, gan
 from jaxgan.networks.mlp import Discriminator, Generator
-from jaxgan.parallel.operations import operations
-from jaxgan.runs.checkpoint import tree_sha256
+from jaxgan.parallel import layout as layouts
+from jaxgan.parallel import transforms
+from jaxgan.parallel.chunks import (
+    LENGTHS,
+    Plan,
+    default_steps_per_chunk,
+    make_program,
+    steps_taken,
+    train_chunks,
+)
+from jaxgan.parallel.layout import Layout, make_keys, make_layout
+from jaxgan.parallel.operations import count_operations
+from jaxgan.parallel.transforms import freeze_where_diverged, over_seeds, scan_steps
+from jaxgan.trees import leaves_by_path, tree_sha256
 
 KEY = jax.random.key(1)
 ALONE = Layout()
@@ -43,21 +39,20 @@ def model():
     return gan(Generator((4, 4, 1), (8,)), Discriminator((8,)), latent_size=3)
 
 
-def run(model, dataset, state=None, stopping=lambda: False, where=ALONE, **plan):
-    key = KEY if where.seeds is None else keys(5, where)
-    state = jax.jit(where.each_seed(model.init))(key) if state is None else state
-    defaults = {"steps": 60, "steps_per_call": 20, "sample_every": 30, "checkpoint_every": 40}
+def run(model, dataset, state=None, should_stop=lambda: False, where=ALONE, **plan):
+    key = KEY if where.seeds is None else make_keys(5, where)
+    state = jax.jit(where.map_seeds(model.init))(key) if state is None else state
+    defaults = {"steps": 60, "steps_per_chunk": 20, "sample_every": 30, "checkpoint_every": 40}
     plan = Plan(**{"begin": steps_taken(state), **defaults, **plan})
-    sample = where.readable(where.each_seed(partial(model.sample, num_samples=9)))
-    arguments = where.placed(key, state, dataset)
-    return list(calls(model, where, *arguments, 8, sample, plan, stopping))
+    program = make_program(model, where, images_per_step=8, num_samples=9)
+    return list(train_chunks(program, where.place(key, state, dataset), plan, should_stop))
 
 
 @given(st.integers(1, 500), *[st.integers(1, 100)] * 3)
 def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sample, checkpoint):
     plan, done, lengths = Plan(0, steps, per_call, sample, checkpoint), 0, set()
     while done < steps:
-        end = plan.end_of_call(done)
+        end = plan.end_of_chunk(done)
         assert done < end <= min(steps, done + per_call)
         assert not any(done < due < end for due in range(0, steps, sample))
         assert not any(done < due < end for due in range(0, steps, checkpoint))
@@ -66,11 +61,11 @@ def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sa
     assert done == steps
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 8, 60])
-def test_the_steps_per_call_do_not_change_the_state(model, dataset, steps_per_call):
+@pytest.mark.parametrize("steps_per_chunk", [1, 8, 60])
+def test_the_steps_per_chunk_do_not_change_the_state(model, dataset, steps_per_chunk):
     plan = {"sample_every": 60, "checkpoint_every": 60}
     expected = run(model, dataset, **plan)
-    found = run(model, dataset, steps_per_call=steps_per_call, **plan)
+    found = run(model, dataset, steps_per_chunk=steps_per_chunk, **plan)
     assert tree_sha256(found[-1].snapshot.state) == tree_sha256(expected[-1].snapshot.state)
     for name in expected[0].metrics._fields:
         joined = [
@@ -89,8 +84,8 @@ def test_a_run_continues_exactly_from_any_state(model, dataset):
 
 def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
     found = run(model, dataset)
-    assert [call.last for call in found if call.images is not None] == [30, 60]
-    assert [call.last for call in found if call.snapshot is not None] == [40, 60]
+    assert [chunk.last for chunk in found if chunk.images is not None] == [30, 60]
+    assert [chunk.last for chunk in found if chunk.snapshot is not None] == [40, 60]
     state = found[-1].snapshot.state
     assert int(state.step) == 60
     np.testing.assert_allclose(found[-1].images, model.sample(KEY, state, 9), atol=1e-6)
@@ -99,9 +94,9 @@ def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
 def test_snapshots_are_copies(model, dataset):
     """A state on its way to the disk must not be what the next call overwrites."""
     digests = []
-    for call in run(model, dataset, steps=80):
-        if call.snapshot is not None:
-            digests.append((call.last, tree_sha256(call.snapshot.state)))
+    for chunk in run(model, dataset, steps=80):
+        if chunk.snapshot is not None:
+            digests.append((chunk.last, tree_sha256(chunk.snapshot.state)))
     alone = [
         (last, tree_sha256(run(model, dataset, steps=last)[-1].snapshot.state)) for last in (40, 80)
     ]
@@ -115,8 +110,8 @@ def test_stopping_ends_with_the_call_under_way(model, dataset):
         asked.append(None)
         return len(asked) > 2
 
-    found = run(model, dataset, stopping=stopping)
-    assert [call.last for call in found] == [20, 30]
+    found = run(model, dataset, should_stop=stopping)
+    assert [chunk.last for chunk in found] == [20, 30]
     state = found[-1].snapshot.state
     assert int(state.step) == 30
     rest = run(model, dataset, state=state)
@@ -147,13 +142,15 @@ def test_the_step_is_traced_once_per_length_of_call(model, dataset, where):
 
 
 def assert_close(found, expected):
-    for path, leaf in leaves(expected).items():
-        np.testing.assert_allclose(leaves(found)[path], leaf, rtol=1e-3, atol=1e-5, err_msg=path)
+    for path, leaf in leaves_by_path(expected).items():
+        np.testing.assert_allclose(
+            leaves_by_path(found)[path], leaf, rtol=1e-3, atol=1e-5, err_msg=path
+        )
 
 
 def test_a_seed_beside_others_is_the_seed_alone(model, dataset):
     where = Layout(4)
-    seeds = keys(2**32 - 4, where)
+    seeds = make_keys(2**32 - 4, where)
     states = jax.jit(jax.vmap(model.init))(seeds)
     train = scan_steps(model, 8, 3)
     found = jax.jit(over_seeds(train))(seeds, states, dataset)
@@ -201,22 +198,22 @@ def poisoned(model, seed: int, where: str):
 @pytest.fixture(scope="module")
 def healthy(model, dataset) -> list[GANState]:
     """The states of three seeds after each of five steps."""
-    made = run(model, dataset, where=Layout(3), steps=5, steps_per_call=1, checkpoint_every=1)
-    return [call.snapshot.state for call in made]
+    made = run(model, dataset, where=Layout(3), steps=5, steps_per_chunk=1, checkpoint_every=1)
+    return [chunk.snapshot.state for chunk in made]
 
 
-@pytest.mark.parametrize(("where", "steps_per_call"), [("metrics", 1), ("state", 5)])
+@pytest.mark.parametrize(("where", "steps_per_chunk"), [("metrics", 1), ("state", 5)])
 def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
-    model, dataset, healthy, where, steps_per_call
+    model, dataset, healthy, where, steps_per_chunk
 ):
     sick = poisoned(model, 6, where)
-    last = run(sick, dataset, where=Layout(3), steps=5, steps_per_call=steps_per_call)[-1]
+    last = run(sick, dataset, where=Layout(3), steps=5, steps_per_chunk=steps_per_chunk)[-1]
     np.testing.assert_array_equal(last.taken, [5, 2, 5])
     state = last.snapshot.state
-    for path, leaf in leaves(state).items():
+    for path, leaf in leaves_by_path(state).items():
         assert np.isfinite(leaf).all()
         for k, expected in ((0, healthy[4]), (1, healthy[1]), (2, healthy[4])):
-            np.testing.assert_array_equal(leaf[k], leaves(expected)[path][k], err_msg=path)
+            np.testing.assert_array_equal(leaf[k], leaves_by_path(expected)[path][k], err_msg=path)
 
 
 def test_freezing_changes_nothing_of_a_healthy_step(model, dataset):
@@ -244,7 +241,8 @@ def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
     def default(width, batch_size):
         model = gan(Generator((4, 4, 1), (width,)), Discriminator((width,)))
         state = model.init(KEY)
-        return default_steps_per_call(model, Layout(), KEY, state, dataset, batch_size)
+        program = make_program(model, Layout(), batch_size, num_samples=1)
+        return default_steps_per_chunk(program, (KEY, state, dataset))
 
     small, large = default(8, 8), default(8192, 50)
     assert small == max(LENGTHS)
@@ -257,7 +255,7 @@ def test_a_scan_counts_each_of_its_steps(dataset):
         model = gan(Generator((4, 4, 1), (64,)), Discriminator((64,)), d_steps=d_steps)
         train = scan_steps(model, 8 * d_steps, length)
         state = jax.eval_shape(model.init, KEY)
-        return operations(jax.make_jaxpr(train)(KEY, state, dataset).jaxpr)
+        return count_operations(jax.make_jaxpr(train)(KEY, state, dataset).jaxpr)
 
     one = count(1, 1)
     assert count(1, 7) == 7 * one
@@ -266,22 +264,23 @@ def test_a_scan_counts_each_of_its_steps(dataset):
 
 def test_a_product_counts_two_operations_a_term():
     product = jax.make_jaxpr(lambda a, b: a @ b)(jnp.ones((3, 4)), jnp.ones((4, 5)))
-    assert operations(product.jaxpr) == 2 * 3 * 4 * 5
+    assert count_operations(product.jaxpr) == 2 * 3 * 4 * 5
 
 
 def test_keys_keep_their_implementation_on_several_devices(model, dataset):
     where = Layout(2, tuple(jax.devices()[:2]))
     seeds = jax.vmap(lambda seed: jax.random.key(seed, impl="rbg"))(jnp.arange(2))
     states = jax.jit(jax.vmap(model.init))(seeds)
-    placed, _, _ = where.placed(seeds, states, dataset)
+    placed, _, _ = where.place(seeds, states, dataset)
     assert jax.random.key_impl(placed) == jax.random.key_impl(seeds)
 
 
 def test_compiler_options_are_given_for_one_device_and_for_several(model, dataset, monkeypatch):
-    monkeypatch.setattr(loops, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
+    for module in (layouts, transforms):
+        monkeypatch.setattr(module, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
     for devices in (1, 2):
         layout = make_layout(1, devices, 8)
-        key = keys(0, layout)
-        arguments = layout.placed(key, model.init(key), dataset)
+        key = make_keys(0, layout)
+        arguments = layout.place(key, model.init(key), dataset)
         with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):
-            layout.compiled(model, 8, 2)(*arguments)
+            layout.compile_steps(model, 8, 2)(*arguments)
