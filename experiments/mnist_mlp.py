@@ -7,24 +7,24 @@ score 0.03; 77 % of the real digits then lie near generated ones. Seeds differ b
 
     python experiments/mnist_mlp.py --data-dir ~/tensorflow_datasets
 
-It trains each seed for one epoch, judges the averaged generator, continues to five epochs, and so
-on; 10,000 samples against the test split. What was stopped is continued.
+It trains each seed for one epoch, evaluates the averaged generator, continues to five epochs, and
+so on; 10,000 samples against the test split. What was stopped is continued.
 
 Measured with the seeds 0 to 4 on 2 cores of an AMD EPYC (jax 0.10.2): the table, mean and standard
 deviation over the seeds, is in `experiments/results/mnist_mlp.md`; samples of seed 0 after
 20,000 steps are in `experiments/results/mnist_mlp.png`.
 """
 
-import statistics
 from pathlib import Path
 
 import tyro
-from jaxgan.table import COLUMNS as TITLES
-from jaxgan.table import cell
 
 from jaxgan import evaluate
+from jaxgan.evaluation.table import format_cell
 from jaxgan.files import read_json
+from jaxgan.metrics import BY_NAME
 from jaxgan.runs.config import Config
+from jaxgan.runs.summary import mean_and_std
 from jaxgan.train import main
 
 IMAGES = 60_000
@@ -34,7 +34,7 @@ COLUMNS = ("fid", "kid", "score", "precision", "recall", "density", "coverage", 
 def mnist_mlp(
     epochs: tuple[int, ...] = (1, 5, 10, 20, 50), seeds: int = 5, data_dir: Path | None = None
 ) -> str:
-    """Trains and judges every seed, and returns the table, which it also writes."""
+    """Trains and evaluates every seed, and returns the table, which it also writes."""
     found: dict[int, list[dict]] = {epoch: [] for epoch in epochs}
     for seed in range(seeds):
         out = Path(f"runs/mnist_mlp/{seed}")
@@ -44,7 +44,7 @@ def mnist_mlp(
             kept = out / f"evaluation-{epoch}.json"
             if not kept.exists():
                 main(config)
-                evaluate.main(evaluate.Config((out,), keys=1))
+                evaluate.main(evaluate.Config((out,), repeats=1))
                 (out / "evaluation.json").rename(kept)
             found[epoch].append(read_json(kept))
     text = markdown(found)
@@ -57,15 +57,14 @@ def markdown(found: dict[int, list[dict]]) -> str:
     """Returns the scores after every number of epochs, mean and deviation over the seeds."""
     real = next(iter(found.values()))[0]["real"]
     lines = [
-        ["epochs", *(TITLES[name] for name in COLUMNS)],
+        ["epochs", *(BY_NAME[name].title for name in COLUMNS)],
         ["---"] * (1 + len(COLUMNS)),
-        ["real digits", *(cell(name, real) for name in COLUMNS)],
+        ["real digits", *(format_cell(name, real) for name in COLUMNS)],
     ]
     for epoch, results in found.items():
         rows = [result["mean"] for result in results]
-        mean = {name: statistics.fmean(row[name] for row in rows) for name in COLUMNS}
-        spread = {name: statistics.stdev(row[name] for row in rows) for name in COLUMNS}
-        lines.append([str(epoch), *(cell(name, mean, spread) for name in COLUMNS)])
+        cells = (format_cell(name, **mean_and_std(rows)) for name in COLUMNS)
+        lines.append([str(epoch), *cells])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

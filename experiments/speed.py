@@ -6,36 +6,14 @@ Commands, each of which takes one to eight minutes and wants torch for the compa
     python experiments/speed.py --network dcgan --images-a-round 1280
     python experiments/speed.py --network resnet --images-a-round 128 --rounds 5
 
-Each round measures in turn, in one process: the scan_steps step, PyTorch's eager and compiled loops of
+Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
 the same exercise (`pytorch.py`), and a float32 matrix product. The output is one line of JSON:
 medians over the rounds, and medians of the ratios within a round. `--native` sets our convolutions
 beside XLA's own, `--penalties` the step with r1 and r2 beside the one without, `--precision` takes
 bfloat16; `--loop` measures the train command's loop, with logging, samples and checkpoints at their
-defaults, against the bare scan_steps step; `--seeds 1 4 16` several seeds in one program, and
+defaults, against the bare scanned step; `--seeds 1 4 16` several seeds in one program, and
 `--devices 1 2` one batch shared by several devices. Recorded: `experiments/results/speed.jsonl`.
-
-Where the time of the mlp goes (2 cores of an AMD EPYC without AVX-512): with plain descent in the
-place of Adam, no average and no norms, so that little more than the matrix products is left, the
-step is 1.8 times as fast as PyTorch at batch 64 and 1.3 times at batch 256, and it reaches 77 and
-104 GFLOP/s where a product of 2048 x 2048 matrices reaches 120. The bound is the speed of small
-products (64 to 512 rows, split over two threads). Tried: copy insertion with region analysis, which
-saves the copy of every weight matrix in each step of the scan (4 to 8 %, kept); XLA's other
-libraries for products (Eigen, oneDNN, XNNPACK: slower or no faster), transposing before the
-products of the weight gradients (no gain), Adam on one flat vector (half the speed), unrolling the
-scan twice (no gain beside region analysis).
-
-Where the time of the dcgan goes (2 cores of an AMD EPYC with AVX-512): two thirds into products,
-most of which run at the rate of large ones. XLA's product of two matrices along their rows, which
-is the gradient of a kernel, is half as fast, and a third of the other's rate with the wider matrix
-on the left; the order that XLA would choose made the step 1.3 times as long. Transposing one of the
-matrices first, for the faster product, gains nothing. Tried for the patches: gathering them (as
-fast only if nothing is fused into the gather, which XLA does), concatenating shifted slices of the
-image after space-to-depth (1.5 times as long), parts of the batch that fit the cache (15 % slower),
-stacks of strided slices, columns first (kept). Tried instead of patches: sums of 16 products of
-shifted images (10 % slower), minimal filtering of the 2x2 convolution of blocks (8 % slower; of 3x3
-kernels between many channels it is 1.5 times as fast as PyTorch's convolution, and kept). Tried for
-the discriminator: one pass over real and generated images (5 to 10 % slower than two, on this
-machine).
+Where the time goes, and what was tried: `experiments/results/speed.md`.
 """
 
 import contextlib
@@ -56,11 +34,12 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 import tyro
-from jaxgan.loops import Layout, keys, make_layout
 
-from jaxgan import build, train
+from jaxgan import train
 from jaxgan.data import Images, load
 from jaxgan.networks import conv
+from jaxgan.parallel.layout import Layout, make_keys, make_layout
+from jaxgan.runs import build
 from jaxgan.runs.config import Config
 
 MATRIX = 2048
@@ -190,7 +169,7 @@ def penalties_line(config: Config, steps: int, rounds: int) -> dict:
 
 
 def loop_line(config: Config, steps: int, rounds: int) -> dict:
-    """Returns the speed of `train.main`'s loop relative to the bare scan_steps step."""
+    """Returns the speed of `train.main`'s loop relative to the bare scanned step."""
     bare = scanned_loop(config, load(config.dataset)[0], steps)
     rates = {"bare step": [], "train command": []}
     for _ in range(rounds):
@@ -249,14 +228,14 @@ def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: in
 def scanned_loop(
     config: Config, dataset, steps: int, layout: Layout | None = None
 ) -> Callable[[], None]:
-    """Returns a function that takes `steps` steps of the scan_steps GAN and waits for them."""
+    """Returns a function that takes `steps` steps of the scanned GAN and waits for them."""
     layout = layout or Layout()
-    model = build.build(config, dataset)
-    key = keys(0, layout)
-    state = jax.jit(layout.each_seed(model.init))(key)
-    key, state, dataset = layout.placed(key, state, dataset)
+    model = build.build_gan(config, dataset)
+    key = make_keys(0, layout)
+    state = jax.jit(layout.map_seeds(model.init))(key)
+    key, state, dataset = layout.place(key, state, dataset)
     length = max(n for n in range(1, min(steps, 100) + 1) if steps % n == 0)
-    run = layout.compiled(model, config.batch_size, length)
+    run = layout.compile_steps(model, config.batch_size, length)
 
     def go():
         nonlocal state
@@ -271,8 +250,8 @@ def scanned_loop(
 
 
 def compile_seconds(config: Config, data: Images) -> float:
-    """Returns how long it takes to trace and compile the scan_steps step, with nothing kept of it."""
-    model = build.build(config, data)
+    """Returns the seconds to trace and compile the scanned step, without a cache."""
+    model = build.build_gan(config, data)
     key = jax.random.key(0)
     state = jax.eval_shape(model.init, key)
     jax.clear_caches()

@@ -35,3 +35,11 @@ def no_network(monkeypatch, tmp_path):
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))
     monkeypatch.setattr(tfds, "_reachable", lambda url: False)
+
+
+@pytest.fixture(scope="session")
+def ring():
+    """The mixture of 8 Gaussians."""
+    from jaxgan.data import load
+
+    return load("ring")[0]

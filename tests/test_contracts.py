@@ -1,117 +1,255 @@
-"""Contracts for every network, loss and option: calls, seeds and devices change nothing."""
+"""The contracts of the README, each in tests of its number.
 
-import dataclasses
+`test_combinations.py` tests 3, 4 and 5 for every network, loss and option.
+"""
+
+import json
+import os
+import re
+import resource
+import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from helpers import (
+    LONG,
+    assert_one_line,
+    assert_same_run,
+    launch,
+    metrics_of,
+    run_command,
+    small,
+    wait_until,
+)
 
-from jaxgan.data import from_arrays
-from jaxgan.parallel.transforms import over_devices, over_seeds, scan_steps
+from jaxgan import train
+from jaxgan.data.arrays import epoch_indices
+from jaxgan.errors import Diverged
 from jaxgan.runs import build
-from jaxgan.runs.config import Config
-from jaxgan.trees import leaves_by_path, tree_sha256
-
-KEY = jax.random.key(3)
-BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
-CASES = {
-    "dcgan": {"network": "dcgan", "loss": "least_squares"},
-    "dcgan, everything": {
-        "network": "dcgan",
-        "conditional": True,
-        "pack": 2,
-        "augment": ("color", "translation", "cutout"),
-        "r1": 0.1,
-    },
-    "resnet": {"network": "resnet", "loss": "hinge", "conditional": True},
-    "r3gan": {"network": "r3gan", "loss": "relativistic", "r1": 1.0, "r2": 1.0},
-    "critic": {"loss": "wasserstein", "gradient_penalty": 10.0, "d_steps": 2},
-    "noisy": {"loss": "minimax", "dragan": 10.0, "pack": 2, "conditional": True},
-    "schedules": {
-        "r1": 1.0,
-        "r2": 1.0,
-        "final_penalty": 0.1,
-        "burn_in": 24,
-        "ema_burn_in": True,
-        "loss": "relativistic",
-    },
-    "bfloat16": {"network": "dcgan", "precision": "bfloat16"},
-}
 
 
 @pytest.fixture(scope="module")
-def dataset():
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (50, 8, 8, 1), np.uint8)
-    return from_arrays(images, rng.integers(0, 3, 50))
+def finished(tmp_path_factory) -> Path:
+    """A run of `helpers.SMALL`, never interrupted."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train.main(small(out))
+    return out
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
-def case(request, dataset):
-    """Configuration, model, and a step with its result.
-
-    Plain descent: Adam would make a step of full size of a gradient that is nothing but rounding.
-    """
-    config = dataclasses.replace(BASE, **request.param)
-    tx = optax.sgd(0.05)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(build, "build_optimizers", lambda config: (tx, tx))
-        model = build.build_gan(config, dataset)
-    state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
-    size = build.images_per_step(config)
-    step = jax.jit(scan_steps(model, size, 1))
-    return config, model, state, step, step(KEY, state, dataset)
+@pytest.fixture(scope="module")
+def long(tmp_path_factory) -> Path:
+    """A run with the settings of `helpers.LONG`, never interrupted."""
+    out = tmp_path_factory.mktemp("long") / "run"
+    train.main(small(out, **LONG))
+    return out
 
 
-def stirred(state):
-    """Parameters away from where they start: r3gan's blocks start at zero, gradients and all."""
+def test_1_another_process_reaches_the_same_state(finished, tmp_path):
+    process = launch(small(tmp_path / "run"))
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert err == ""
+    assert "digits (1,797 images 28x28x1 of 10 classes)" in out
+    assert_same_run(tmp_path / "run", finished)
 
-    def moved(player):
-        leaves, structure = jax.tree.flatten(player.params)
-        keys = jax.random.split(KEY, len(leaves))
-        new = [
-            leaf + 0.1 * jax.random.normal(key, leaf.shape)
-            for key, leaf in zip(keys, leaves, strict=True)
-        ]
-        return player._replace(params=jax.tree.unflatten(structure, new))
 
-    return state._replace(
-        generator=moved(state.generator), discriminator=moved(state.discriminator)
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_2_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, number, status):
+    out = tmp_path / "run"
+    process = launch(small(out, **LONG))
+    wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == status, err
+    assert not (out / "summary.json").exists()
+    if number != signal.SIGKILL:
+        assert "Traceback" not in err
+        stopped = int(re.search(r"stopped at step (\d+): the same command", err)[1])
+        assert 0 < stopped < LONG["steps"]
+        assert (out / "checkpoints" / str(stopped)).is_dir()
+    train.main(small(out, **LONG))
+    assert_same_run(out, long)
+
+
+def test_2_a_run_that_is_extended_equals_the_longer_run(finished, tmp_path, capsys):
+    out = tmp_path / "run"
+    train.main(small(out, steps=20))
+    train.main(small(out, steps=40, steps_per_call=7))
+    train.main(small(out))
+    assert_same_run(out, finished)
+    capsys.readouterr()
+    train.main(small(out))
+    assert "complete at step 60" in capsys.readouterr().out
+    assert_same_run(out, finished)
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 60])
+def test_3_the_number_of_steps_in_a_call_does_not_change_the_state(
+    finished, tmp_path, steps_per_call
+):
+    train.main(small(tmp_path / "run", steps_per_call=steps_per_call))
+    assert_same_run(tmp_path / "run", finished)
+
+
+def test_4_a_seed_among_several_is_the_run_of_that_seed(tmp_path):
+    several = tmp_path / "several"
+    train.main(small(several, seeds=3, seed=100, steps=20))
+    train.main(small(tmp_path / "run", seed=101, steps=20))
+    for found, alone in zip(metrics_of(several)[1::3], metrics_of(tmp_path / "run"), strict=False):
+        del found["seed"]
+        np.testing.assert_allclose(list(found.values()), list(alone.values()), rtol=0.01)
+
+
+def test_5_a_run_on_four_devices_is_the_run_on_one_and_continues_on_one(tmp_path, capsys, finished):
+    out = tmp_path / "run"
+    train.main(small(out, devices=4, steps=20))
+    assert "on 4 x cpu" in capsys.readouterr().out
+    train.main(small(out, steps=40))
+    assert "devices was 4 and is 1" in capsys.readouterr().out
+    found, expected = metrics_of(out), metrics_of(finished)
+    assert [row["step"] for row in found] == [10, 20, 30, 40]
+    np.testing.assert_allclose(
+        list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
     )
 
 
-def assert_close(config, found, expected):
-    coarse = config.precision == "bfloat16"
-    tolerance = {"rtol": 0.05, "atol": 5e-3} if coarse else {"rtol": 2e-3, "atol": 2e-5}
-    for path, leaf in leaves_by_path(expected).items():
-        np.testing.assert_allclose(leaves_by_path(found)[path], leaf, err_msg=path, **tolerance)
+def test_6_the_step_is_compiled_once_for_each_length_of_a_call(tmp_path, monkeypatch):
+    built, lengths = build.build_gan, []
+
+    def build_counting(config, dataset):
+        model = built(config, dataset)
+
+        def step(key, state, batch):
+            lengths.append(None)
+            return model.step(key, state, batch)
+
+        return model._replace(step=step)
+
+    monkeypatch.setattr(build, "build_gan", build_counting)
+    train.main(small(tmp_path / "run"))  # Six calls of 10 steps.
+    assert len(lengths) == 1
+    train.main(small(tmp_path / "run", steps=80, steps_per_call=15))  # Of 15 and of 5.
+    assert len(lengths) == 3
 
 
-def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):
-    config, model, state, step, (first, _) = case
-    second, _ = step(KEY, first, dataset)
-    both = jax.jit(scan_steps(model, build.images_per_step(config), 2))
-    assert tree_sha256(both(KEY, state, dataset)[0]) == tree_sha256(second)
-    assert tree_sha256(first) != tree_sha256(second)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
+def test_6_each_epoch_visits_every_example_once():
+    steps = [np.asarray(epoch_indices(jax.random.key(0), t, 9, 30)) for t in range(10)]
+    epochs = np.concatenate(steps).reshape(3, 30)
+    assert (np.sort(epochs, axis=1) == np.arange(30)).all()
+    assert (epochs[0] != epochs[1]).any()
 
 
-def test_devices_give_the_step_of_one(case, dataset):
-    config, model, state, _, expected = case
-    train_step = scan_steps(model, build.images_per_step(config), 1)
-    copy = jax.tree.map(jnp.copy, state)  # It is donated.
-    found = over_devices(train_step, jax.devices()[:4])(KEY, copy, dataset)
-    assert_close(config, found, expected)
+@pytest.mark.parametrize("poisoned", ["metrics", "state"])
+def test_7_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
+    built = build.build_gan
+
+    def build_poisoned(config, dataset):
+        model = built(config, dataset)
+
+        def step(key, state, batch):
+            state, metrics = model.step(key, state, batch)
+            poison = jnp.where(state.step >= 33, jnp.nan, 0)
+            if poisoned == "metrics":
+                return state, metrics._replace(g_loss=metrics.g_loss + poison)
+            bias = state.ema["Dense_1"]["bias"] + poison
+            ema = {**state.ema, "Dense_1": {**state.ema["Dense_1"], "bias": bias}}
+            return state._replace(ema=ema), metrics
+
+        return model._replace(step=step)
+
+    monkeypatch.setattr(build, "build_gan", build_poisoned)
+    expected = {
+        "metrics": "g_loss is nan at step 33 .*checkpoint of step 20 is kept",
+        "state": "ema/Dense_1/bias is not finite at step 40 .*checkpoint of step 20 is kept",
+    }
+    with pytest.raises(Diverged, match=expected[poisoned]):
+        train.main(small(tmp_path / "run"))
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["20"]
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "NaN" not in rows
+    about = json.loads((tmp_path / "run" / "generator" / "generator.json").read_text())
+    assert about["step"] == 20
 
 
-def test_a_seed_beside_another_is_the_seed_alone(case, dataset):
-    config, model, state, _, expected = case
-    keys = jnp.stack([KEY, jax.random.key(4)])
-    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
-    together = jax.jit(over_seeds(scan_steps(model, build.images_per_step(config), 1)))
-    found = together(keys, states, dataset)
-    assert_close(config, jax.tree.map(lambda leaf: leaf[0], found), expected)
-    # The metrics of the other seed are others.
-    assert not np.allclose(found[1].d_loss[1], expected[1].d_loss)
+OPTIONS = {
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_ENABLE_X64": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_RANDOM_SEED_OFFSET": "7",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_DEBUG_KEY_REUSE": "1",
+}
+"""Values with which the same command would draw or compute other numbers, or fail."""
+
+
+def test_8_no_option_in_the_environment_changes_a_number(finished, tmp_path):
+    process = launch(small(tmp_path / "run"), env=os.environ | OPTIONS)
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    assert_same_run(tmp_path / "run", finished)
+
+
+def test_8_what_else_has_changed_is_said(tmp_path):
+    """The flag compiles all in one part, so that every number stays the same."""
+    out, flag = tmp_path / "run", "--xla_cpu_parallel_codegen_split_count=1"
+    train.main(small(out, steps=20))
+    known = "--xla_cpu_enable_fast_min_max=false"
+    variables = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flag} {known}"}
+    process = launch(small(out, steps=40), env=os.environ | variables)
+    said, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "no longer exactly repeatable: XLA_FLAGS was " in said
+    assert known in said
+
+
+def test_9_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, finished):
+    """A limit on the size of files: to the writer it is as if the disk were full."""
+    out = tmp_path / "run"
+    train.main(small(out, steps=20))
+
+    process = launch(small(out))
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert_one_line(err, "could not be written", "run the same command again")
+    train.main(small(out))
+    assert_same_run(out, finished)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--dataset", "minst"], 2, ["minst", "mnist", "digits", "ring"]),
+        (["--network", "cnn"], 2, ["cnn", "mlp"]),
+        (["--loss", "bce"], 2, ["bce", "non_saturating", "minimax"]),
+        (["--batch-size", "0"], 2, ["--batch-size 0"]),
+        (["--steps", "-5"], 2, ["--steps -5"]),
+        (["--batch-size", "4000"], 2, ["4000", "1797", "--batch-size"]),
+        (["--batch-size", "1000", "--d-steps", "2"], 2, ["2000", "1797", "--batch-size"]),
+        (["--data-dir", "nowhere", "--dataset", "mnist"], 2, ["nowhere", "not a folder"]),
+        (["--data-dir", ".", "--dataset", "mnist"], 1, ["mnist is not prepared", "digits"]),
+        (["--out", "/proc/nothing/run"], 1, ["/proc/nothing"]),
+        (["--stepz", "5"], 2, ["stepz"]),
+        (["--steps", "many"], 2, ["many", "steps"]),
+        (["--devices", "9"], 2, ["--devices 9", "there are 8 here"]),
+        (["--devices", "few"], 2, ["few", "--devices"]),
+        (["--seeds", "6", "--devices", "4"], 2, ["--seeds 6", "4 devices"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_9_a_wrong_setting_is_one_clear_line_and_leaves_nothing(
+    tmp_path, monkeypatch, capsys, no_network, arguments, status, words
+):
+    monkeypatch.chdir(tmp_path)
+    before = [] if "--dataset" in arguments else ["--dataset", "digits"]
+    assert run_command(monkeypatch, [*before, *arguments]) == status
+    assert_one_line(capsys.readouterr().err, *words)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,5 @@
 """What JAX's environment may change of a run: no option, and no variable without a record."""
 
-import dataclasses
-import json
 import os
 import subprocess
 import sys
@@ -74,23 +72,6 @@ def launch(arguments: list[str], **variables: str) -> subprocess.CompletedProces
         text=True,
         check=False,
     )
-
-
-def test_the_environment_decides_no_bit_of_a_run(tmp_path):
-    """By the variables of a shell, in another process, and with keys of the caller's own."""
-    expected = train.main(dataclasses.replace(SMALL, out=tmp_path / "plain"))
-    arguments = "--dataset ring --batch-size 8 --latent-size 4 --steps 30 --checkpoint-every 10"
-    variables = {
-        name.upper(): str(int(v) if v in (True, False) else v) for name, v in OTHERS.items()
-    }
-    out = tmp_path / "other"
-    ended = launch([*arguments.split(), "--out", str(out)], JAX_DEBUG_KEY_REUSE="1", **variables)
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads((out / "summary.json").read_text())
-    assert found["state_sha256"] == expected["state_sha256"]
-    assert (out / "metrics.jsonl").read_bytes() == (
-        tmp_path / "plain" / "metrics.jsonl"
-    ).read_bytes()
 
 
 def test_flags_of_xla_are_recorded_but_for_those_that_change_no_number(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from jaxgan import classify, evaluate, train
 from jaxgan.data import load
 from jaxgan.gan import gan
+from jaxgan.metrics import METRICS
 from jaxgan.networks import mlp
 from jaxgan.runs.config import Config
 
@@ -37,7 +38,7 @@ def test_seeds_example(blocks):
     digits, _ = load("digits")
     model = gan(*mlp(digits.shape), ema_decay=0.99)
     names = {"jax": jax, "model": model, "digits": digits, "key": jax.random.key(0)}
-    exec(blocks[1].replace("300", "3").replace("8", "2"), names)
+    exec(blocks[1].replace("300", "3").replace("8)", "2)"), names)
     assert names["metrics"].d_loss.shape == (2, 3)
     assert names["states"].step.tolist() == [3, 3]
 
@@ -51,11 +52,28 @@ def test_generator_example(blocks, tmp_path, monkeypatch):
     assert np.isfinite(names["images"]).all()
 
 
-def test_composition_example(blocks):
+def test_loss_example(blocks):
     names: dict = {}
     exec(blocks[3], names)
-    assert names["threes"].shape == (5, 32, 32, 3)
-    assert np.isfinite(names["metrics"]).all()
+    model = gan(*mlp((4, 4, 1), width=8), loss=names["squared"]())
+    key = jax.random.key(0)
+    _, metrics = jax.jit(model.step)(key, model.init(key), np.zeros((8, 4, 4, 1), np.float32))
+    assert np.isfinite(metrics).all()
+
+
+def test_every_metric_is_explained():
+    text = README[README.index("## Evaluation") :]
+    for metric in METRICS:
+        title = metric.title.removesuffix(" x 1000")
+        assert title in text, title
+
+
+def test_every_contract_has_a_test():
+    numbers = re.findall(r"^(\d+)\. ", README[README.index("## Contracts") :], re.MULTILINE)
+    contracts = Path(__file__).with_name("test_contracts.py").read_text()
+    tested = set(re.findall(r"^def test_(\d+)_", contracts, re.MULTILINE))
+    assert numbers == [str(i) for i in range(1, len(numbers) + 1)]
+    assert set(numbers) == tested
 
 
 def test_flags_exist():

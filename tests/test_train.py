@@ -1,11 +1,9 @@
-"""The command as users run it, and the contracts it keeps."""
+"""The command as users run it."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -15,10 +13,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import (
+    LONG,
+    SMALL,
+    assert_one_line,
+    assert_same_run,
+    digest,
+    flags,
+    launch,
+    metrics_of,
+    run_command,
+    small,
+    wait_until,
+)
 from PIL import Image
 
 from jaxgan import train
-from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
+from jaxgan.errors import Interrupted, RunError, UsageError
 from jaxgan.runs import build, progress
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.config import Config
@@ -26,57 +37,6 @@ from jaxgan.runs.generators import load_generator
 from jaxgan.runs.plots import PADDING, SAMPLES_A_SEED, grid
 from jaxgan.runs.run import Run
 from jaxgan.trees import non_finite_leaves
-
-SMALL = Config(
-    dataset="digits",
-    batch_size=8,
-    latent_size=8,
-    steps=60,
-    steps_per_call=10,
-    sample_every=20,
-    checkpoint_every=20,
-)
-
-
-def small(out: Path, **settings) -> Config:
-    return dataclasses.replace(SMALL, out=out, **settings)
-
-
-def flags(config: Config) -> list[str]:
-    """The command line of a configuration."""
-    changed = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
-    }
-    return [part for k, v in changed.items() for part in (f"--{k.replace('_', '-')}", str(v))]
-
-
-def launch(config: Config, **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "jaxgan.train", *flags(config)],
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
-    )
-
-
-def digest(out: Path) -> str:
-    return json.loads((out / "summary.json").read_text())["state_sha256"]
-
-
-def assert_same_run(found: Path, expected: Path):
-    assert digest(found) == digest(expected)
-    names = sorted(path.name for path in (expected / "samples").iterdir())
-    assert sorted(path.name for path in (found / "samples").iterdir()) == names
-    for name in ("metrics.jsonl", *(f"samples/{name}" for name in names)):
-        assert (found / name).read_bytes() == (expected / name).read_bytes(), name
-
-
-def assert_one_line(stderr: str, *words: str):
-    lines = stderr.strip().splitlines()
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("jaxgan: ")
-    for word in words:
-        assert word in lines[0]
 
 
 @pytest.fixture(scope="module")
@@ -120,33 +80,9 @@ def test_the_generator_is_loadable_on_its_own(finished):
     assert np.abs(drawn - grid(np.asarray(images)).astype(int)).max() <= 1
 
 
-def test_another_process_reaches_the_same_state(finished, tmp_path):
-    process = launch(small(tmp_path / "run"))
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert err == ""
-    assert "digits (1,797 images 28x28x1 of 10 classes)" in out
-    assert_same_run(tmp_path / "run", finished)
-
-
 def test_another_seed_reaches_another_state(finished, tmp_path):
     train.main(small(tmp_path / "run", seed=1))
     assert digest(tmp_path / "run") != digest(finished)
-
-
-def test_a_run_that_is_extended_equals_the_longer_run(finished, tmp_path, capsys):
-    out = tmp_path / "run"
-    train.main(small(out, steps=20))
-    train.main(small(out, steps=40, steps_per_call=7))
-    train.main(small(out))
-    assert_same_run(out, finished)
-    capsys.readouterr()
-    train.main(small(out))
-    assert "complete at step 60" in capsys.readouterr().out
-    assert_same_run(out, finished)
-
-
-LONG = {"steps": 1_200, "checkpoint_every": 400, "sample_every": 400}
 
 
 @pytest.fixture(scope="module")
@@ -155,27 +91,6 @@ def long(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("long") / "run"
     train.main(small(out, **LONG))
     return out
-
-
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
-)
-def test_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, number, status):
-    out = tmp_path / "run"
-    process = launch(small(out, **LONG))
-    wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
-    process.send_signal(number)
-    _, err = process.communicate()
-    assert process.returncode == status, err
-    assert not (out / "summary.json").exists()
-    if number != signal.SIGKILL:
-        assert "Traceback" not in err
-        stopped = int(re.search(r"stopped at step (\d+): the same command", err)[1])
-        assert 0 < stopped < LONG["steps"]
-        assert (out / "checkpoints" / str(stopped)).is_dir()
-    train.main(small(out, **LONG))
-    assert_same_run(out, long)
 
 
 @contextlib.contextmanager
@@ -301,16 +216,6 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, long):
     assert len(list((out / "checkpoints").iterdir())) == 3
 
 
-def wait_until(process, condition, path: Path):
-    """Returns once the path exists and the condition holds; the process must not end before."""
-    while not (path.exists() and condition()):
-        try:
-            process.wait(0.002)
-        except subprocess.TimeoutExpired:
-            continue
-        raise AssertionError(process.communicate())
-
-
 def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, capsys):
     out = tmp_path / "run"
     train.main(small(out, steps=40))
@@ -322,42 +227,6 @@ def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, ca
     assert "checkpoint of step 40 is damaged" in said
     assert "continuing from step 20" in said
     assert_same_run(out, finished)
-
-
-@pytest.mark.parametrize("poisoned", ["metrics", "state"])
-def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
-    built = build.build_gan
-
-    def build_poisoned(config, dataset):
-        model = built(config, dataset)
-
-        def step(key, state, batch):
-            state, metrics = model.step(key, state, batch)
-            poison = jnp.where(state.step >= 33, jnp.nan, 0)
-            if poisoned == "metrics":
-                return state, metrics._replace(g_loss=metrics.g_loss + poison)
-            bias = state.ema["Dense_1"]["bias"] + poison
-            ema = {**state.ema, "Dense_1": {**state.ema["Dense_1"], "bias": bias}}
-            return state._replace(ema=ema), metrics
-
-        return model._replace(step=step)
-
-    monkeypatch.setattr(build, "build_gan", build_poisoned)
-    expected = {
-        "metrics": "g_loss is nan at step 33 .*checkpoint of step 20 is kept",
-        "state": "ema/Dense_1/bias is not finite at step 40 .*checkpoint of step 20 is kept",
-    }
-    with pytest.raises(Diverged, match=expected[poisoned]):
-        train.main(small(tmp_path / "run"))
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["20"]
-    rows = (tmp_path / "run" / "metrics.jsonl").read_text()
-    assert "NaN" not in rows
-    about = json.loads((tmp_path / "run" / "generator" / "generator.json").read_text())
-    assert about["step"] == 20
-
-
-def metrics_of(out: Path) -> list[dict]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -390,13 +259,6 @@ def test_several_seeds_share_a_run_directory(several):
         row = grid(np.asarray(images[:SAMPLES_A_SEED]), columns=SAMPLES_A_SEED).astype(int)
         found = drawn[k * tall : (k + 1) * tall + PADDING]
         assert np.abs(found - row).max() <= 1
-
-
-def test_a_seed_among_several_is_the_run_of_that_seed(several, tmp_path):
-    train.main(small(tmp_path / "run", seed=101, steps=20))
-    for found, alone in zip(metrics_of(several)[1::3], metrics_of(tmp_path / "run"), strict=False):
-        del found["seed"]
-        np.testing.assert_allclose(list(found.values()), list(alone.values()), rtol=0.01)
 
 
 def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
@@ -449,19 +311,6 @@ def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
     assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
 
 
-def test_a_run_goes_on_with_fewer_devices(tmp_path, capsys, finished):
-    out = tmp_path / "run"
-    train.main(small(out, devices=4, steps=20))
-    assert "on 4 x cpu" in capsys.readouterr().out
-    train.main(small(out, steps=40))
-    assert "devices was 4 and is 1" in capsys.readouterr().out
-    found, expected = metrics_of(out), metrics_of(finished)
-    assert [row["step"] for row in found] == [10, 20, 30, 40]
-    np.testing.assert_allclose(
-        list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
-    )
-
-
 def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
@@ -478,45 +327,6 @@ def _digits():
     from jaxgan.data import load
 
     return load("digits")[0]
-
-
-def run_command(monkeypatch, arguments: list[str]) -> int:
-    monkeypatch.setattr(sys, "argv", ["train", *arguments])
-    try:
-        return train.command()
-    except SystemExit as end:
-        return end.code
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (["--dataset", "minst"], 2, ["minst", "mnist", "digits", "ring"]),
-        (["--network", "cnn"], 2, ["cnn", "mlp"]),
-        (["--loss", "bce"], 2, ["bce", "non_saturating", "minimax"]),
-        (["--batch-size", "0"], 2, ["--batch-size 0"]),
-        (["--steps", "-5"], 2, ["--steps -5"]),
-        (["--batch-size", "4000"], 2, ["4000", "1797", "--batch-size"]),
-        (["--batch-size", "1000", "--d-steps", "2"], 2, ["2000", "1797", "--batch-size"]),
-        (["--data-dir", "nowhere", "--dataset", "mnist"], 2, ["nowhere", "not a folder"]),
-        (["--data-dir", ".", "--dataset", "mnist"], 1, ["mnist is not prepared", "digits"]),
-        (["--out", "/proc/nothing/run"], 1, ["/proc/nothing"]),
-        (["--stepz", "5"], 2, ["stepz"]),
-        (["--steps", "many"], 2, ["many", "steps"]),
-        (["--devices", "9"], 2, ["--devices 9", "there are 8 here"]),
-        (["--devices", "few"], 2, ["few", "--devices"]),
-        (["--seeds", "6", "--devices", "4"], 2, ["--seeds 6", "4 devices"]),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
-)
-def test_what_a_user_gets_wrong(
-    tmp_path, monkeypatch, capsys, no_network, arguments, status, words
-):
-    monkeypatch.chdir(tmp_path)
-    before = [] if "--dataset" in arguments else ["--dataset", "digits"]
-    assert run_command(monkeypatch, [*before, *arguments]) == status
-    assert_one_line(capsys.readouterr().err, *words)
-    assert not list(tmp_path.iterdir())
 
 
 def test_fewer_steps_than_were_taken_are_refused(finished):
@@ -544,20 +354,6 @@ def test_without_data_it_trains_on_digits_and_says_so(tmp_path, capsys, no_netwo
     content = json.loads((tmp_path / "run" / "config.json").read_text())
     assert content["dataset"]["name"] == "digits"
     assert "MNIST is neither on disk" in content["dataset"]["remark"]
-
-
-def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, finished):
-    """A limit on the size of files: to the writer it is as if the disk were full."""
-    out = tmp_path / "run"
-    train.main(small(out, steps=20))
-
-    process = launch(small(out))
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (400_000, 400_000))
-    _, err = process.communicate()
-    assert process.returncode == 1
-    assert_one_line(err, "could not be written", "run the same command again")
-    train.main(small(out))
-    assert_same_run(out, finished)
 
 
 def test_mixtures_train(tmp_path):

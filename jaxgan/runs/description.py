@@ -131,7 +131,7 @@ def read(path: Path) -> Description | None:
         return from_json(content)
     except ValueError as error:
         raise RunError(
-            f"{path} is damaged ({error}): restore it, or train in another --out, or start again "
+            f"{path} is damaged ({error}): restore it, choose another --out, or start again "
             "with --overwrite"
         ) from error
 
@@ -166,7 +166,7 @@ def from_json(content: dict) -> Description:
     except KeyError as error:
         raise ValueError(f"it lacks {error}") from error
     except (TypeError, AttributeError, IndexError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError("a value has another type") from error
 
 
 def _config(settings: dict) -> Config:

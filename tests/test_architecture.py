@@ -1,0 +1,95 @@
+"""The rooms of the package: who may import whom, and how large files and functions may be."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import jaxgan
+
+PACKAGE = Path(jaxgan.__file__).parent
+FLOORS = (
+    {"__init__", "errors"},
+    {"keys", "constraints", "trees"},
+    {"files", "environment"},
+    {"store", "command"},
+    {"devices", "batch_norm", "schedules", "packing", "players"},
+    {"augment", "losses", "optimizers", "sampling"},
+    {"gan"},
+    {"networks", "data", "metrics"},
+    {"parallel"},
+    {"runs"},
+    {"evaluation"},
+    {"train", "evaluate", "classify"},
+)
+"""Modules and rooms from the ground floor up. A room is a folder of modules."""
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 50
+MOST_PARAMETERS = 6
+
+
+def floor_of(name: str) -> int:
+    return next(i for i, floor in enumerate(FLOORS) if name in floor)
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """Returns the modules on the first level of the package that a file imports, at any place."""
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "jaxgan":
+            rooms |= {alias.name for alias in node.names if not alias.name.startswith("__")}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxgan."):
+            rooms.add(node.module.split(".")[1])
+    return rooms
+
+
+def modules_of(room: Path) -> dict[str, set[str]]:
+    """Returns the modules of a room, and which others of the room each imports."""
+    package = f"jaxgan.{room.name}"
+    graph = {}
+    for file in room.glob("*.py"):
+        graph[file.stem] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == package:
+                graph[file.stem] |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package + "."):
+                graph[file.stem].add(node.module.split(".")[2])
+    return {name: found & graph.keys() for name, found in graph.items()}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down(file):
+    own = room_of(file)
+    others = imported_rooms(file) - {own}
+    assert not {room for room in others if floor_of(room) >= floor_of(own)}
+
+
+@pytest.mark.parametrize("room", ["networks", "data", "metrics", "parallel", "runs", "evaluation"])
+def test_the_modules_of_a_room_do_not_import_one_another_in_a_circle(room):
+    graph = modules_of(PACKAGE / room)
+    while graph:
+        lowest = {name for name, found in graph.items() if not found & graph.keys() - {name}}
+        assert lowest, f"a circle among {sorted(graph)}"
+        graph = {name: found for name, found in graph.items() if name not in lowest}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(file):
+    """Docstrings do not count in functions. `gan` and constructors have more parameters."""
+    text = file.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        documented = ast.get_docstring(node) is not None
+        docstring = len(node.body[0].value.value.splitlines()) if documented else 0
+        assert node.end_lineno - node.lineno + 1 - docstring <= LONGEST_FUNCTION, node.name
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        if node.name not in ("gan", "__init__"):
+            own = [argument for argument in arguments if argument.arg not in ("self", "cls")]
+            assert len(own) <= MOST_PARAMETERS, node.name

@@ -1,0 +1,117 @@
+"""Contracts for every network, loss and option: calls, seeds and devices change nothing."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.data import from_arrays
+from jaxgan.parallel.transforms import over_devices, over_seeds, scan_steps
+from jaxgan.runs import build
+from jaxgan.runs.config import Config
+from jaxgan.trees import leaves_by_path, tree_sha256
+
+KEY = jax.random.key(3)
+BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
+CASES = {
+    "dcgan": {"network": "dcgan", "loss": "least_squares"},
+    "dcgan, everything": {
+        "network": "dcgan",
+        "conditional": True,
+        "pack": 2,
+        "augment": ("color", "translation", "cutout"),
+        "r1": 0.1,
+    },
+    "resnet": {"network": "resnet", "loss": "hinge", "conditional": True},
+    "r3gan": {"network": "r3gan", "loss": "relativistic", "r1": 1.0, "r2": 1.0},
+    "critic": {"loss": "wasserstein", "gradient_penalty": 10.0, "d_steps": 2},
+    "noisy": {"loss": "minimax", "dragan": 10.0, "pack": 2, "conditional": True},
+    "schedules": {
+        "r1": 1.0,
+        "r2": 1.0,
+        "final_penalty": 0.1,
+        "burn_in": 24,
+        "ema_burn_in": True,
+        "loss": "relativistic",
+    },
+    "bfloat16": {"network": "dcgan", "precision": "bfloat16"},
+}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (50, 8, 8, 1), np.uint8)
+    return from_arrays(images, rng.integers(0, 3, 50))
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
+def case(request, dataset):
+    """Configuration, model, and a step with its result.
+
+    Plain descent: Adam would make a step of full size of a gradient that is nothing but rounding.
+    """
+    config = dataclasses.replace(BASE, **request.param)
+    tx = optax.sgd(0.05)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(build, "build_optimizers", lambda config: (tx, tx))
+        model = build.build_gan(config, dataset)
+    state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
+    size = build.images_per_step(config)
+    step = jax.jit(scan_steps(model, size, 1))
+    return config, model, state, step, step(KEY, state, dataset)
+
+
+def stirred(state):
+    """Parameters away from where they start: r3gan's blocks start at zero, gradients and all."""
+
+    def moved(player):
+        leaves, structure = jax.tree.flatten(player.params)
+        keys = jax.random.split(KEY, len(leaves))
+        new = [
+            leaf + 0.1 * jax.random.normal(key, leaf.shape)
+            for key, leaf in zip(keys, leaves, strict=True)
+        ]
+        return player._replace(params=jax.tree.unflatten(structure, new))
+
+    return state._replace(
+        generator=moved(state.generator), discriminator=moved(state.discriminator)
+    )
+
+
+def assert_close(config, found, expected):
+    coarse = config.precision == "bfloat16"
+    tolerance = {"rtol": 0.05, "atol": 5e-3} if coarse else {"rtol": 2e-3, "atol": 2e-5}
+    for path, leaf in leaves_by_path(expected).items():
+        np.testing.assert_allclose(leaves_by_path(found)[path], leaf, err_msg=path, **tolerance)
+
+
+def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):
+    config, model, state, step, (first, _) = case
+    second, _ = step(KEY, first, dataset)
+    both = jax.jit(scan_steps(model, build.images_per_step(config), 2))
+    assert tree_sha256(both(KEY, state, dataset)[0]) == tree_sha256(second)
+    assert tree_sha256(first) != tree_sha256(second)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
+
+
+def test_devices_give_the_step_of_one(case, dataset):
+    config, model, state, _, expected = case
+    train_step = scan_steps(model, build.images_per_step(config), 1)
+    copy = jax.tree.map(jnp.copy, state)  # It is donated.
+    found = over_devices(train_step, jax.devices()[:4])(KEY, copy, dataset)
+    assert_close(config, found, expected)
+
+
+def test_a_seed_beside_another_is_the_seed_alone(case, dataset):
+    config, model, state, _, expected = case
+    keys = jnp.stack([KEY, jax.random.key(4)])
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
+    together = jax.jit(over_seeds(scan_steps(model, build.images_per_step(config), 1)))
+    found = together(keys, states, dataset)
+    assert_close(config, jax.tree.map(lambda leaf: leaf[0], found), expected)
+    # The metrics of the other seed are others.
+    assert not np.allclose(found[1].d_loss[1], expected[1].d_loss)
