@@ -67,7 +67,7 @@ def main(
     native: beside XLA's own convolutions, in the same scan, and not PyTorch.
     penalties: the cost of r1 and r2, and not PyTorch.
     loop: measure the train command's loop, over `loop_steps` steps, and not PyTorch.
-    seeds, devices: measure so many seeds beside one another, one batch on so many devices.
+    seeds, devices: numbers of seeds in one program, and of devices for one batch, to measure.
     """
     jax.config.update("jax_enable_compilation_cache", False)  # To see what compiling takes.
     config = Config(

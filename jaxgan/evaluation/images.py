@@ -23,8 +23,8 @@ INCEPTION_BATCH = 50
 def make_protocol(run: Description, splits: Splits, inception: Path | None = None) -> Protocol:
     """Returns the protocol of a run on images.
 
-    With classes to learn, there is always a classifier, which also judges classes. inception:
-    a file with weights, whose features then replace those of the classifier.
+    If the data have several classes, there is always a classifier, for the metrics of classes.
+    inception: a file with weights, whose features then replace those of the classifier.
     """
     train, test = splits
     learnable = classifier.has_classes(train)

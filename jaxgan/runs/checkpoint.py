@@ -18,12 +18,11 @@ KEPT = 3
 
 
 class Checkpoints:
-    """The checkpoints of a run, written in the background, the last `KEPT` of them kept.
+    """The checkpoints of a run, written in the background; the last `KEPT` of them are kept.
 
-    In a run of several processes all make the same calls, with the same states; one writes.
-    A checkpoint appears under its step's number only when it is complete, and carries the digest of
-    its state. Errors of the disk are raised as `RunError` by the call that meets them, which may be
-    the one after.
+    In a run of several processes, all of them make the same calls with the same states, and one
+    writes. A checkpoint has the name of its step only when it is complete, and it contains the
+    digest of its state. Errors of the disk are raised as `RunError`, perhaps by a later call.
     """
 
     def __init__(self, directory: Path):
@@ -31,8 +30,10 @@ class Checkpoints:
         from absl import logging as absl_logging
 
         absl_logging.set_verbosity(absl_logging.FATAL)
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Errors arrive as exceptions too.
-        # What a killed process had begun to write. Orbax would remove it too, but some time later.
+        logging.getLogger("asyncio").setLevel(
+            logging.CRITICAL
+        )  # Its errors also arrive as exceptions.
+        # The unfinished checkpoints of a killed process. Orbax would remove them at a later time.
         if distributed.is_first():
             for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(unfinished)
@@ -44,7 +45,7 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: Any) -> None:
-        """Begins to write a state, which must not be donated afterwards."""
+        """Starts to write a state, which must not be donated afterwards."""
         args = self._args.Composite(
             state=self._args.StandardSave(
                 {k: np.asarray(v) for k, v in leaves_by_path(state).items()}
@@ -58,12 +59,12 @@ class Checkpoints:
         return self._manager.is_saving_in_progress()
 
     def newest(self) -> int | None:
-        """Returns the step of the newest complete checkpoint, once all are written."""
+        """Waits, and returns the step of the newest checkpoint; None if there is none."""
         self.wait()
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Returns when everything is written."""
+        """Waits until everything is written."""
         self._checked(self._manager.wait_until_finished)
 
     def close(self) -> None:
@@ -71,22 +72,22 @@ class Checkpoints:
         self._checked(self._manager.close)
 
     def latest(self, template: Any) -> tuple[int, Any, list[int]] | None:
-        """Returns the newest complete state, its step, and the steps of damaged ones passed over.
+        """Returns the step and the state of the newest complete checkpoint, and the damaged steps.
 
-        Its leaves are NumPy's. None where nothing was ever saved.
-        template: arrays or shapes of the state's structure.
-        Damaged ones are moved to `damaged/` beside the directory. Raises `RunError` where all are,
-        and where the system could not read one: then nothing is changed.
+        The leaves of the state are NumPy arrays. Returns None if nothing was ever saved.
+        template: a state of arrays or shapes. Damaged checkpoints are moved to `damaged/` beside
+        the directory. Raises `RunError` if all are damaged, or if the system could not read one;
+        then nothing has changed.
         """
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 state = self._restore(step, template)
-            except Exception as error:  # Orbax passes on whatever its storage raises.
+            except Exception as error:  # Orbax passes on the errors of its storage.
                 if reason := system_reason(error):
                     raise RunError(
                         f"the checkpoint of step {step} in {self.directory} could not be read "
-                        f"({reason}): nothing was changed; see that it can be, and run the same "
+                        f"({reason}): nothing was changed; make it readable and run the same "
                         "command again, or move it away to continue from an earlier one"
                     ) from error
                 damaged.append(step)
@@ -95,8 +96,8 @@ class Checkpoints:
             return step, state, damaged
         if damaged:
             raise RunError(
-                f"every checkpoint in {self.directory} is damaged; copy a sound one there, or "
-                "start afresh with --overwrite"
+                f"every checkpoint in {self.directory} is damaged: copy an intact one there, or "
+                "start again with --overwrite"
             )
         return None
 
@@ -133,11 +134,11 @@ class Checkpoints:
     def _checked(self, action: Callable[[], Any]) -> None:
         try:
             action()
-        except Exception as error:  # Orbax passes on whatever its storage raises.
+        except Exception as error:  # Orbax passes on the errors of its storage.
             if isinstance(error, jax.errors.JaxRuntimeError) and distributed.process_count() > 1:
                 raise  # Another process is gone.
             reason = system_reason(error) or first_line(error)
             raise RunError(
                 f"a checkpoint could not be written to {self.directory} ({reason}): make "
-                "room there and run the same command again; the earlier checkpoints are untouched"
+                "space there and run the same command again; the earlier checkpoints are untouched"
             ) from error

@@ -80,7 +80,9 @@ def make_sampler(of_run: Description) -> Sampler:
 
 
 class Generators:
-    """The folders of a run's generators: `generator/`, `generator-best/`, one for each seed in them.
+    """The folders of a run's generators, `generator/` and `generator-best/`.
+
+    With several seeds, each has a folder for every seed.
 
     seeds: those of a run with several seeds, else None.
     """

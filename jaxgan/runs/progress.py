@@ -54,7 +54,7 @@ class Progress:
         times = self.times
         if len(times) < 2:
             times = [(self.begin, self.began), *times, (self.begin, now)][:2]
-        # The first chunk includes the compilation: the rate is that of the others, if there are any.
+        # The first chunk includes the compilation: the rate is that of the others, if any.
         (first, since), (last, until) = times[0], times[-1]
         return {
             "seconds": round(now - self.began, 3),

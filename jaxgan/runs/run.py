@@ -72,7 +72,8 @@ class Run:
         ):
             raise UsageError(
                 f"{self.path} holds the results of a run without its checkpoints: restore "
-                f"{self.path / 'checkpoints'}, choose another --out, or start again with --overwrite"
+                f"{self.path / 'checkpoints'}, choose another --out, or start again with "
+                "--overwrite"
             )
         rows = self.log.read()
         if rows and not found:
@@ -282,7 +283,7 @@ class Run:
             self.failure = self.failure or (path, system_reason(error) or str(error))
 
     def _check_written(self, saved: int | None) -> None:
-        """Raises `RunError` if something could not be written. saved: the step of the last state."""
+        """Raises `RunError` if something was not written. saved: the step of the last state."""
         if self.failure is None:
             return
         path, reason = self.failure
@@ -291,5 +292,5 @@ class Run:
         lost = f"; metrics.jsonl lacks {steps}" if missing else ""
         raise RunError(
             f"{path} could not be written ({reason}){lost}: the state of step {saved} is saved; "
-            "make room, and run the same command again"
+            "make space, and run the same command again"
         )
