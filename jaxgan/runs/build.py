@@ -136,7 +136,7 @@ def count_parameters(model: GAN) -> dict[str, int]:
 
 
 def samples_per_picture(config: Config, dataset) -> int:
-    """Returns the number of samples in a picture; for a conditional GAN, the same for each class."""
+    """Returns the number of samples in a picture, equal for all classes of a conditional GAN."""
     columns = dataset.num_classes if config.conditional else None
     if columns is None or columns > NUM_SAMPLES:
         return NUM_SAMPLES
