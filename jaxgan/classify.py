@@ -21,18 +21,19 @@ class Config:
     """
 
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "digits"] | None = None
-    """data set of images"""
+    """data set of images; --dataset or --data-file is required"""
     data_dir: Path | None = None
     """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
     data_file: Path | None = None
-    """your own images instead of a data set: a .npy file, or a folder of pictures, in which each
-    folder is a class"""
+    """your own images instead of a data set: a .npy file, or a folder of pictures of one size,
+    whose subfolders, if any, are the classes"""
     epochs: Annotated[int, Range(1, 999, "at least 1 and below 1000")] | None = None
     """number of times that every image is seen; if not given, 6, or more for few images"""
     seed: Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")] = 0
     """seed of parameters, order of the images and their shifts"""
     out: Path | None = None
-    """file to write; if not given, a file in the user's cache that jaxgan.evaluate finds"""
+    """file to write, which jaxgan.evaluate does not read; if not given, a file in the user's cache,
+    which it reads (of mnist, it reads the one in the package)"""
 
     def __post_init__(self):
         expand_paths(self, "data_dir", "data_file", "out")

@@ -176,7 +176,7 @@ def stop_at_once(number: int, frame, message: str = CONTINUES) -> None:
     """Ends the process at once, as a signal handler. Files on disk are complete at any moment."""
     write_at_once(f"jaxgan: stopped at once: {message}\n")
     if connection := sys.modules.get("jaxgan.parallel.connection"):  # Else nothing to do.
-        connection.dismiss_witness()
+        connection.end_watchdog()
     os._exit(128 + number)
 
 

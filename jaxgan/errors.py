@@ -64,10 +64,8 @@ def explain_error(error: BaseException) -> tuple[str, int] | None:
         case Exception() if isinstance(error, MemoryError) or re.search(
             "RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)
         ):
-            advice = (
-                "choose a smaller --batch-size, --width, --latent-size, --image-size or --seeds"
-            )
-            return f"out of memory: {advice}", 1
+            advice = "--batch-size, --width, --latent-size, --image-size, --seeds or --samples"
+            return f"out of memory: choose a smaller {advice}", 1
     return None
 
 

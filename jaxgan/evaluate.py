@@ -1,5 +1,6 @@
 """python -m jaxgan.evaluate: compare the samples of runs with real data, in numbers."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -17,11 +18,19 @@ from jaxgan.runs import description
 from jaxgan.runs.description import Description
 
 VERSION = 2
-"""Of the protocol. Numbers of another version are not shown."""
-PROTOCOL = ("version", "digest", "samples", "split", "keys")
-"""What must be equal for numbers to be comparable."""
+"""The version of the evaluation protocol. Results of another version are not shown."""
+MUST_AGREE = {
+    "data": "their data",
+    "version": "the version of the evaluation protocol",
+    "digest": "the features",
+    "samples": "the number of samples (--samples)",
+    "split": "the split of the data",
+    "keys": "the seeds of the samples (--seed, --repeats)",
+}
+"""What must be equal for scores to be comparable: "data" and the entries of the protocol."""
+PROTOCOL = [name for name in MUST_AGREE if name != "data"]
 LABELS = "as frequent as in the training split; for CAS in equal shares"
-"""The classes that a conditional generator is asked for."""
+"""How the classes of a conditional GAN's samples are chosen."""
 LIMIT = 2**31 - 1
 
 
@@ -32,23 +41,23 @@ class Config:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """run directories, all of the same data"""
     samples: Annotated[int, Range(2, LIMIT, "at least 2 and below 2**31")] = 10_000
-    """number of generated samples, and of real ones; fewer if there are fewer real ones"""
+    """number of generated and of real samples, limited by the number of real ones"""
     repeats: Annotated[int, Range(1, LIMIT, "at least 1 and below 2**31")] = 3
-    """number of times that samples are drawn, each time from other latents"""
+    """number of sets of samples, for the mean and the standard deviation of the metrics"""
     seed: Annotated[int, Range(0, LIMIT, "at least 0 and below 2**31")] = 0
-    """seed of the first of these latents; unrelated to the seeds of training"""
+    """seed of the latents of the first set; the other sets have the next seeds"""
     best: bool = False
     """evaluate the generator with the best FID during training (see --evaluate-every of
     jaxgan.train) instead of the last one"""
     inception: Path | None = None
-    """weights of Inception-v3, .safetensors or .pth, to use its features instead of those of a
-    classifier"""
+    """weights of Inception-v3 that pytorch-fid publishes, .pth (needs torch) or .safetensors, to
+    use its features instead of those of a classifier"""
     data_dir: Path | None = None
     """directory of TensorFlow Datasets; if not given, the one that the run used"""
     data_file: Path | None = None
     """your own images; if not given, those that the run used"""
     stored: bool = False
-    """show stored results, without computing anything"""
+    """show the results in evaluation.json, without computing anything"""
 
     def __post_init__(self):
         runs = (self.runs,) if isinstance(self.runs, str | os.PathLike) else self.runs
@@ -79,9 +88,10 @@ def main(config: Config) -> dict[str, dict]:
         from jaxgan.evaluation.table import format_table
 
         print(format_table(results), flush=True)
-    for run, error in failures:
-        reason, status = explain_error(error)
-        raise (UsageError if status == 2 else RunError)(f"{run}: {reason}") from error
+    if failures:
+        reasons = [f"{run}: {explain_error(error)[0]}" for run, error in failures]
+        usage = all(isinstance(error, UsageError) for _, error in failures)
+        raise (UsageError if usage else RunError)("; ".join(reasons)) from failures[0][1]
     return results
 
 
@@ -91,7 +101,7 @@ def check_config(config: Config) -> None:
     if not config.runs:
         raise UsageError("name the run directories to evaluate")
     if len({run.resolve() for run in config.runs}) < len(config.runs):
-        raise UsageError("a run is named twice")
+        raise UsageError("a run directory is given twice")
 
 
 def read_description(run: Path) -> Description:
@@ -99,22 +109,21 @@ def read_description(run: Path) -> Description:
 
     Raises `UsageError` for another folder and `RunError` for a damaged `config.json`.
     """
-    try:
+    found = None
+    with contextlib.suppress(UsageError):
         found = description.read(run / "config.json") if run.is_dir() else None
-    except UsageError:
-        found = None
     if found is None:
         raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
     return found
 
 
 def check_comparable(what: str, values: dict[str, Any]) -> None:
-    """Raises `UsageError` if runs differ in something that makes their numbers comparable."""
+    """Raises `UsageError` if runs differ in a value that must be equal to compare their scores."""
     first, value = next(iter(values.items()), (None, None))
     for run, other in values.items():
         if other != value:
             raise UsageError(
-                f"these runs cannot be compared: they differ in their {what} "
+                f"these runs cannot be compared: they differ in {MUST_AGREE[what]} "
                 f"({str(value)[:12]} of {first} and {str(other)[:12]} of {run})"
             )
 
@@ -150,7 +159,7 @@ def locate_data(config: Config, run: str, about: Description) -> Description:
     if file is not None:
         found = config.data_file or find_path(file, Path(run))
         if found is None:
-            raise UsageError(f"{file}, which {run} was trained on, is gone: give its --data-file")
+            raise UsageError(f"{file}, the data of {run}, does not exist: give its --data-file")
         file = found
     folder = config.data_dir or (folder and find_path(folder, Path(run))) or folder
     settings = dataclasses.replace(about.config, data_file=file, data_dir=folder)
@@ -178,9 +187,8 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> di
     for name, directory in find_generators(run, about, config.best).items():
         print_lines(f"evaluating {directory}")
         seeds[name] = evaluate_generator(config, directory, about, reference)
-    several = len(seeds) > 1
+    protocol, several = reference.protocol, len(seeds) > 1
     rows = [seed["mean"] for seed in seeds.values()] if several else seeds[name]["by_key"]
-    protocol = reference.protocol
     return {
         "protocol": {
             "version": VERSION,
@@ -244,8 +252,10 @@ def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path
         folders = {str(seed): directory / str(seed) for seed in about.seeds}
     for folder in folders.values():
         if not (folder / "generator.json").exists():
-            hint = "train images with --evaluate-every" if best else "train it up to a checkpoint"
-            raise RunError(f"there is no generator in {folder}: {hint}")
+            hint = "the run has no checkpoint yet: continue it"
+            if best:
+                hint = "--best needs a run on images with --evaluate-every"
+            raise RunError(f"there is no generator in {folder} ({hint})")
     return folders
 
 
@@ -274,7 +284,10 @@ def read_stored(run: Path, about: Description, best: bool) -> dict:
         )
     for name, directory in folders.items():
         if steps[name] != (step := step_of(directory)):
-            raise RunError(f"{path} is not of step {step}: evaluate without --stored")
+            raise RunError(
+                f"{path} is of step {steps[name]} and the generator of step {step}: evaluate "
+                "without --stored"
+            )
     return result
 
 

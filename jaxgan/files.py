@@ -14,7 +14,7 @@ from jaxgan.errors import UsageError
 
 @contextlib.contextmanager
 def replacing(path: Path, shared: bool = False) -> Iterator[Path]:
-    """Gives a temporary path to write to, which replaces `path` unless an error is raised.
+    """Yields a temporary path, which replaces `path` unless an error is raised.
 
     shared: whether other processes may write the same file at the same time.
     """

@@ -106,7 +106,7 @@ def load_dataset(config: Config) -> tuple:
         )
 
     dataset, remark = distributed.on_first(load) or load()
-    distributed.check_same("their data", dataset.fingerprint)
+    distributed.check_same("data", dataset.fingerprint)
     return dataset, remark
 
 
@@ -165,8 +165,8 @@ def restore(run, program, config: Config, dataset) -> tuple:
     if begin > config.steps:
         distributed.print_lines(*run.take_messages())
         raise UsageError(
-            f"the run in {run.path} has taken {begin} steps already: ask for more than --steps "
-            f"{config.steps}, or start again with --overwrite"
+            f"the run in {run.path} has already taken {begin} steps, more than --steps "
+            f"{config.steps}: set --steps to at least {begin}, or start again with --overwrite"
         )
     if run.lacks_generator(state):
         placed_key, placed_state, _ = program.layout.place(key, state, dataset)
@@ -235,7 +235,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[StopRequest]:
-    """Gives a request that the first signal to stop is noted in; a second one stops at once."""
+    """Yields a `StopRequest` that records the first stop signal; a second one ends the process."""
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -247,7 +247,7 @@ def catch_signals() -> Iterator[StopRequest]:
             stop_at_once(number, frame)
         stop.signal = number
         below_the_bar = "\n" if os.isatty(2) else ""
-        write_at_once(f"{below_the_bar}jaxgan: finishing the current chunk and saving\n")
+        write_at_once(f"{below_the_bar}jaxgan: finishing the steps in progress and saving\n")
 
     for number in before:
         signal.signal(number, handle)

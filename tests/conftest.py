@@ -5,13 +5,13 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers share the folder of who started them.
+if "PYTEST_XDIST_WORKER" not in os.environ:  # Workers inherit the folder of their parent.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="jaxgan-tests-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["XDG_CACHE_HOME"]
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
-# With little of LLVM's optimisation XLA compiles in half the time; its own passes, which decide in
-# what order numbers are added, are the same.
+# A low optimization level of LLVM halves XLA's compile time. XLA's own passes, which determine the
+# order of floating-point additions, are not affected.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
 os.environ.pop("TFDS_DATA_DIR", None)
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -22,7 +22,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
-    """The folder of TFDS's own prepared MNIST."""
+    """The folder with MNIST as TFDS prepared it."""
     if not (SHARED / "mnist").is_dir():
         pytest.skip("TFDS's prepared MNIST is not beside the checkout")
     return SHARED
@@ -30,7 +30,7 @@ def mnist_dir() -> Path:
 
 @pytest.fixture
 def no_network(monkeypatch, tmp_path):
-    """No data on disk and no host that answers."""
+    """No prepared data on disk and no reachable host."""
     from jaxgan.data import tfds
 
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tensorflow_datasets"))

@@ -1,4 +1,4 @@
-"""What several tests share."""
+"""Helpers for tests of the train command."""
 
 import dataclasses
 import json
@@ -21,9 +21,9 @@ SMALL = Config(
     sample_every=20,
     checkpoint_every=20,
 )
-"""A run that is quick, with several chunks, pictures and checkpoints."""
+"""A quick run with several chunks, sample images and checkpoints."""
 LONG = {"steps": 1_200, "checkpoint_every": 400, "sample_every": 400}
-"""Settings of a run that takes long enough to be stopped in the middle."""
+"""Settings of a run that takes long enough to be interrupted."""
 
 
 def small(out: Path, **settings) -> Config:
@@ -32,7 +32,7 @@ def small(out: Path, **settings) -> Config:
 
 
 def flags(config: Config) -> list[str]:
-    """The command line of a configuration."""
+    """Returns the command-line arguments of a configuration."""
     changed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
@@ -66,7 +66,7 @@ def assert_one_line(stderr: str, *words: str):
 
 
 def wait_until(process, condition, path: Path):
-    """Returns once the path exists and the condition holds; the process must not end before."""
+    """Waits until the path exists and the condition holds; fails if the process ends first."""
     while not (path.exists() and condition()):
         try:
             process.wait(0.002)
@@ -75,7 +75,7 @@ def wait_until(process, condition, path: Path):
         raise AssertionError(process.communicate())
 
 
-def metrics_of(out: Path) -> list[dict]:
+def read_metrics(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 

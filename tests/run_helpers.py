@@ -1,4 +1,4 @@
-"""Runs of states that are quick to save."""
+"""Helpers for runs whose states are quick to save."""
 
 import json
 from typing import NamedTuple
@@ -19,56 +19,56 @@ class Saved(NamedTuple):
     w: np.ndarray
 
 
-def opened(path, dataset, overwrite=False, **settings):
+def open_directory(path, dataset, overwrite=False, **settings):
     return open_run(path, describe_run(Config(**settings), dataset), overwrite)
 
 
-def begin(path):
-    """Leaves the trace of a first step."""
+def write_first_row(path):
+    """Writes the metrics of a first step."""
     row = dict.fromkeys(("step", *Metrics._fields), 1)
     (path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
 
 
-def saved(step: int) -> Saved:
+def make_state(step: int) -> Saved:
     return Saved(np.int32(step), np.full(3, step, np.float32))
 
 
-def call_to(last: int, images=None, saving: bool = True) -> Chunk:
-    """A call of ten steps, after which the state is saved."""
+def make_chunk(last: int, images=None, saving: bool = True) -> Chunk:
+    """Returns a chunk of ten steps that ends at `last`, with a snapshot if `saving`."""
     metrics = Metrics(**dict.fromkeys(Metrics._fields, np.ones(10)))
-    snapshot = Snapshot(saved(last), {"params": {"w": np.full(3, last)}}, {})
+    snapshot = Snapshot(make_state(last), {"params": {"w": np.full(3, last)}}, {})
     return Chunk(last - 9, last, metrics, np.int32(last), images, snapshot if saving else None)
 
 
-def a_run(path, ring, *lasts: int, **settings):
-    """Leaves a run that has ended after some calls, and was summed up."""
-    with opened(path, ring, **settings) as directory:
-        assert directory.restore(saved(0)) is None
+def write_run(path, ring, *lasts: int, **settings):
+    """Writes a finished run of chunks that end at the steps `lasts`; returns its summary."""
+    with open_directory(path, ring, **settings) as directory:
+        assert directory.restore(make_state(0)) is None
         directory.begin(0)
         for last in lasts:
-            directory.write(call_to(last))
-        return directory.finish(saved(lasts[-1]), {})
+            directory.write(make_chunk(last))
+        return directory.finish(make_state(lasts[-1]), {})
 
 
-def everything(path) -> dict[str, bytes]:
-    return {str(file.relative_to(path)): file.read_bytes() for file in files_in(path)}
+def read_files(path) -> dict[str, bytes]:
+    return {str(file.relative_to(path)): file.read_bytes() for file in list_files(path)}
 
 
-def files_in(path):
+def list_files(path):
     return [file for file in sorted(path.rglob("*")) if file.is_file()]
 
 
-def continued_at(path, ring, step: int, **settings) -> list[str]:
-    """Continues a run from a step on and returns the remarks."""
-    with opened(path, ring, **settings) as directory:
-        assert directory.restore(saved(0)).step == step
+def resume_run(path, ring, step: int, **settings) -> list[str]:
+    """Resumes a run at a step and returns its messages."""
+    with open_directory(path, ring, **settings) as directory:
+        assert directory.restore(make_state(0)).step == step
         directory.begin(step)
         return directory.take_messages()
 
 
-def history_of(path) -> list[dict]:
+def read_environments(path) -> list[dict]:
     return json.loads((path / "config.json").read_text())["environments"]
 
 
-def rows_in(path) -> list[dict]:
+def read_rows(path) -> list[dict]:
     return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""The rooms of the package: who may import whom, and how large files and functions may be."""
+"""The layers of the package: allowed imports, and size limits of files and functions."""
 
 import ast
 from pathlib import Path
@@ -22,23 +22,23 @@ FLOORS = (
     {"evaluation"},
     {"train", "evaluate", "classify"},
 )
-"""Modules and rooms from the ground floor up. A room is a folder of modules."""
+"""Modules and subpackages by layer, the lowest first."""
 FILES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_FILE = 300
 LONGEST_FUNCTION = 50
 MOST_PARAMETERS = 6
 
 
-def floor_of(name: str) -> int:
+def layer_of(name: str) -> int:
     return next(i for i, floor in enumerate(FLOORS) if name in floor)
 
 
-def room_of(file: Path) -> str:
+def top_level_name(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(file: Path) -> set[str]:
-    """Returns the modules on the first level of the package that a file imports, at any place."""
+def imported_modules(file: Path) -> set[str]:
+    """Returns the top-level modules of the package that a file imports, anywhere in the file."""
     rooms = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module == "jaxgan":
@@ -48,8 +48,8 @@ def imported_rooms(file: Path) -> set[str]:
     return rooms
 
 
-def modules_of(room: Path) -> dict[str, set[str]]:
-    """Returns the modules of a room, and which others of the room each imports."""
+def import_graph(room: Path) -> dict[str, set[str]]:
+    """Returns the modules of a subpackage, each with its imports from that subpackage."""
     package = f"jaxgan.{room.name}"
     graph = {}
     for file in room.glob("*.py"):
@@ -63,15 +63,15 @@ def modules_of(room: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_imports_go_down(file):
-    own = room_of(file)
-    others = imported_rooms(file) - {own}
-    assert not {room for room in others if floor_of(room) >= floor_of(own)}
+def test_imports_are_from_lower_layers(file):
+    own = top_level_name(file)
+    others = imported_modules(file) - {own}
+    assert not {room for room in others if layer_of(room) >= layer_of(own)}
 
 
 @pytest.mark.parametrize("room", ["networks", "data", "metrics", "parallel", "runs", "evaluation"])
-def test_the_modules_of_a_room_do_not_import_one_another_in_a_circle(room):
-    graph = modules_of(PACKAGE / room)
+def test_subpackages_have_no_import_cycles(room):
+    graph = import_graph(PACKAGE / room)
     while graph:
         lowest = {name for name, found in graph.items() if not found & graph.keys() - {name}}
         assert lowest, f"a circle among {sorted(graph)}"
@@ -80,7 +80,7 @@ def test_the_modules_of_a_room_do_not_import_one_another_in_a_circle(room):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_files_and_functions_are_short(file):
-    """Docstrings do not count in functions. `gan` and constructors have more parameters."""
+    """The docstrings of functions do not count. `gan` and constructors may have more parameters."""
     text = file.read_text()
     assert len(text.splitlines()) <= LONGEST_FILE
     for node in ast.walk(ast.parse(text)):

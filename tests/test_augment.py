@@ -11,7 +11,7 @@ KEY = jax.random.key(0)
 IMAGES = jax.random.uniform(jax.random.key(1), (64, 16, 16, 3), minval=-1, maxval=1)
 
 
-def test_translation_moves_by_whole_pixels_and_fills_with_grey():
+def test_translation_shifts_by_integers_and_fills_with_gray():
     single = jnp.zeros((200, 16, 16, 1)).at[:, 8, 8].set(1.0)
     moved = np.asarray(translation(KEY, single))[..., 0]
     places = np.argwhere(moved == 1)[:, 1:] - 8
@@ -28,7 +28,7 @@ def test_translation_moves_by_whole_pixels_and_fills_with_grey():
     np.testing.assert_array_equal(np.unique(black), [-1, 1])
 
 
-def test_cutout_greys_a_rectangle_of_half_the_size():
+def test_cutout_fills_a_half_size_rectangle_with_gray():
     cut = np.asarray(cutout(KEY, jnp.ones((200, 16, 16, 1))))[..., 0]
     np.testing.assert_array_equal(np.unique(cut), [0, 1])
     for image in cut:
@@ -58,18 +58,18 @@ def test_color_changes_brightness_saturation_and_contrast():
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_devices_draw_the_same(name):
+def test_augmentations_are_the_same_on_several_devices(name):
     whole = AUGMENTATIONS[name](KEY, IMAGES)
     parts = IMAGES.reshape(16, 4, *IMAGES.shape[1:]).swapaxes(0, 1)
     split = jax.vmap(lambda images: AUGMENTATIONS[name](KEY, images), axis_name=AXIS)(parts)
     np.testing.assert_allclose(split.swapaxes(0, 1).reshape(IMAGES.shape), whole, atol=1e-6)
-    # And every image its own.
+    # Each image is augmented differently.
     same = AUGMENTATIONS[name](KEY, jnp.broadcast_to(IMAGES[:1], IMAGES.shape))
     assert len(np.unique(np.asarray(same).reshape(64, -1), axis=0)) > 10
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_augmentations_are_differentiable_twice(name):
+def test_augmentations_are_twice_differentiable(name):
     def value(images):
         return (AUGMENTATIONS[name](KEY, images) ** 3).sum()
 
@@ -84,7 +84,7 @@ def test_augmentations_are_differentiable_twice(name):
             )
 
 
-def test_augmentations_follow_one_another():
+def test_augmentations_are_applied_in_order():
     both = make_augmentation(("translation", "cutout"))
     first, second = jax.random.split(KEY)
     np.testing.assert_array_equal(both(KEY, IMAGES), cutout(second, translation(first, IMAGES)))

@@ -21,7 +21,7 @@ class Pair(NamedTuple):
     b: dict
 
 
-def a_state(value: float) -> Pair:
+def make_state(value: float) -> Pair:
     return Pair(jnp.int32(value), {"w": jnp.full((3, 2), value, jnp.float32), "empty": {}})
 
 
@@ -34,7 +34,7 @@ def checkpoints(tmp_path):
 
 def save_all(checkpoints, *steps):
     for step in steps:
-        checkpoints.save(step, a_state(step))
+        checkpoints.save(step, make_state(step))
     checkpoints.wait()
 
 
@@ -47,8 +47,8 @@ def damage(directory):
     file.write_bytes(content)
 
 
-def test_a_state_comes_back_exactly(checkpoints):
-    assert checkpoints.latest(a_state(0)) is None
+def test_restored_state_is_identical(checkpoints):
+    assert checkpoints.latest(make_state(0)) is None
     model = gan(*NETWORKS["mlp"]((4, 4, 1)))
     state = model.init(KEY)
     checkpoints.save(5, state)
@@ -62,48 +62,48 @@ def test_a_state_comes_back_exactly(checkpoints):
     assert tree_sha256(restored) == tree_sha256(state)
 
 
-def test_only_the_last_few_are_kept(checkpoints):
+def test_only_the_newest_checkpoints_are_retained(checkpoints):
     save_all(checkpoints, *range(1, KEPT + 4))
     names = sorted(int(path.name) for path in checkpoints.directory.iterdir())
     assert names == list(range(4, KEPT + 4))
 
 
-def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(checkpoints):
+def test_damaged_newest_checkpoint_falls_back_to_the_previous(checkpoints):
     save_all(checkpoints, 1, 2)
     damage(checkpoints.directory / "2")
-    step, state, damaged = checkpoints.latest(a_state(0))
+    step, state, damaged = checkpoints.latest(make_state(0))
     assert (step, damaged, int(state.a)) == (1, [2], 1)
     assert (checkpoints.directory.parent / "damaged" / "2").is_dir()
     save_all(checkpoints, 2)
-    assert checkpoints.latest(a_state(0))[0] == 2
+    assert checkpoints.latest(make_state(0))[0] == 2
 
 
-def test_a_state_that_is_not_the_one_of_its_digest_is_damaged(checkpoints):
+def test_digest_mismatch_is_damage(checkpoints):
     save_all(checkpoints, 1, 2)
     stored = checkpoints.directory / "2" / "digest" / "metadata"
-    digest = tree_sha256(a_state(2))
+    digest = tree_sha256(make_state(2))
     assert digest in stored.read_text()
-    stored.write_text(stored.read_text().replace(digest, tree_sha256(a_state(3))))
-    assert checkpoints.latest(a_state(0))[0] == 1
+    stored.write_text(stored.read_text().replace(digest, tree_sha256(make_state(3))))
+    assert checkpoints.latest(make_state(0))[0] == 1
 
 
-def test_an_unfinished_checkpoint_is_no_checkpoint(tmp_path, checkpoints):
+def test_unfinished_checkpoint_is_ignored_and_deleted(tmp_path, checkpoints):
     save_all(checkpoints, 1)
     half = checkpoints.directory / "2.orbax-checkpoint-tmp"
     shutil.copytree(checkpoints.directory / "1", half)
     checkpoints.close()
     reopened = Checkpoints(checkpoints.directory)
-    assert reopened.latest(a_state(0))[0] == 1
+    assert reopened.latest(make_state(0))[0] == 1
     reopened.close()
     assert not half.exists()
 
 
-def test_when_all_are_damaged_none_is_lost(checkpoints):
+def test_no_checkpoint_is_moved_if_all_are_damaged(checkpoints):
     save_all(checkpoints, 1, 2)
     for step in ("1", "2"):
         damage(checkpoints.directory / step)
     with pytest.raises(RunError, match="every checkpoint.*--overwrite"):
-        checkpoints.latest(a_state(0))
+        checkpoints.latest(make_state(0))
     assert {path.name for path in checkpoints.directory.iterdir()} == {"1", "2"}
 
 
@@ -111,11 +111,11 @@ def test_when_all_are_damaged_none_is_lost(checkpoints):
     "error",
     [
         OSError(errno.EIO, "Input/output error"),
-        # So TensorStore words it.
+        # TensorStore's wording.
         ValueError("Error reading: Input/output error [source locations='...' os_error_code='5']"),
     ],
 )
-def test_a_checkpoint_that_the_system_cannot_read_is_not_damaged(checkpoints, monkeypatch, error):
+def test_read_errors_are_not_damage(checkpoints, monkeypatch, error):
     save_all(checkpoints, 1, 2)
 
     def restore(*_, **__):
@@ -124,7 +124,7 @@ def test_a_checkpoint_that_the_system_cannot_read_is_not_damaged(checkpoints, mo
     with monkeypatch.context() as broken:
         broken.setattr(checkpoints._manager, "restore", restore)
         with pytest.raises(RunError, match=r"step 2 .* could not be read \(Input/output error\)"):
-            checkpoints.latest(a_state(0))
+            checkpoints.latest(make_state(0))
     assert {path.name for path in checkpoints.directory.iterdir()} == {"1", "2"}
     assert not (checkpoints.directory.parent / "damaged").exists()
-    assert checkpoints.latest(a_state(0))[0] == 2
+    assert checkpoints.latest(make_state(0))[0] == 2

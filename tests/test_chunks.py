@@ -49,7 +49,7 @@ def run(model, dataset, state=None, should_stop=lambda: False, where=ALONE, **pl
 
 
 @given(st.integers(1, 500), *[st.integers(1, 100)] * 3)
-def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sample, checkpoint):
+def test_chunks_cover_the_run_and_end_at_due_steps(steps, per_call, sample, checkpoint):
     plan, done, lengths = Plan(0, steps, per_call, sample, checkpoint), 0, set()
     while done < steps:
         end = plan.end_of_chunk(done)
@@ -62,7 +62,7 @@ def test_calls_cover_the_run_and_stop_where_something_is_due(steps, per_call, sa
 
 
 @pytest.mark.parametrize("steps_per_chunk", [1, 8, 60])
-def test_the_steps_per_chunk_do_not_change_the_state(model, dataset, steps_per_chunk):
+def test_steps_per_chunk_do_not_change_the_state(model, dataset, steps_per_chunk):
     plan = {"sample_every": 60, "checkpoint_every": 60}
     expected = run(model, dataset, **plan)
     found = run(model, dataset, steps_per_chunk=steps_per_chunk, **plan)
@@ -74,7 +74,7 @@ def test_the_steps_per_chunk_do_not_change_the_state(model, dataset, steps_per_c
         np.testing.assert_array_equal(*joined)
 
 
-def test_a_run_continues_exactly_from_any_state(model, dataset):
+def test_resumed_run_is_identical(model, dataset):
     expected = run(model, dataset)
     first = run(model, dataset, steps=33)
     rest = run(model, dataset, state=first[-1].snapshot.state)
@@ -82,7 +82,7 @@ def test_a_run_continues_exactly_from_any_state(model, dataset):
     assert tree_sha256(rest[-1].snapshot.state) == tree_sha256(expected[-1].snapshot.state)
 
 
-def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
+def test_images_and_snapshots_are_made_at_due_steps(model, dataset):
     found = run(model, dataset)
     assert [chunk.last for chunk in found if chunk.images is not None] == [30, 60]
     assert [chunk.last for chunk in found if chunk.snapshot is not None] == [40, 60]
@@ -92,7 +92,7 @@ def test_pictures_and_snapshots_come_when_they_are_due(model, dataset):
 
 
 def test_snapshots_are_copies(model, dataset):
-    """A state on its way to the disk must not be what the next call overwrites."""
+    """The next chunk must not overwrite a state that is still being saved."""
     digests = []
     for chunk in run(model, dataset, steps=80):
         if chunk.snapshot is not None:
@@ -103,7 +103,7 @@ def test_snapshots_are_copies(model, dataset):
     assert digests == alone
 
 
-def test_stopping_ends_with_the_call_under_way(model, dataset):
+def test_stopping_finishes_the_current_chunk(model, dataset):
     asked = []
 
     def stopping():
@@ -129,7 +129,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("where", LAYOUTS.values(), ids=LAYOUTS)
-def test_the_step_is_traced_once_per_length_of_call(model, dataset, where):
+def test_step_is_traced_once_per_chunk_length(model, dataset, where):
     traces = []
 
     def step(key, state, batch):
@@ -148,7 +148,7 @@ def assert_close(found, expected):
         )
 
 
-def test_a_seed_beside_others_is_the_seed_alone(model, dataset):
+def test_one_of_several_seeds_equals_that_seed_alone(model, dataset):
     where = Layout(4)
     seeds = make_keys(2**32 - 4, where)
     states = jax.jit(jax.vmap(model.init))(seeds)
@@ -160,7 +160,7 @@ def test_a_seed_beside_others_is_the_seed_alone(model, dataset):
         assert_close(jax.tree.map(lambda leaf, k=k: leaf[k], found), expected)
 
 
-def test_seeds_on_devices_are_those_on_one(model, dataset):
+def test_seeds_on_several_devices_equal_seeds_on_one(model, dataset):
     found, expected = (
         run(model, dataset, where=where, steps=3)
         for where in (Layout(4), LAYOUTS["four seeds on two devices"])
@@ -170,18 +170,18 @@ def test_seeds_on_devices_are_those_on_one(model, dataset):
     np.testing.assert_allclose(found[-1].images, expected[-1].images, atol=1e-3)
 
 
-def test_a_run_continues_on_another_number_of_devices(model, dataset):
+def test_run_resumes_on_another_number_of_devices(model, dataset):
     expected = run(model, dataset, steps=6)[-1].snapshot.state
     state = None
     for steps, where in ((2, "four devices"), (4, "one device"), (6, "four devices")):
         state = run(model, dataset, state, where=LAYOUTS[where], steps=steps)[-1].snapshot.state
-        state = jax.tree.map(np.asarray, state)  # As it comes back from a checkpoint.
+        state = jax.tree.map(np.asarray, state)  # As restored from a checkpoint.
     assert int(state.step) == 6
     assert_close(state, expected)
 
 
-def poisoned(model, seed: int, where: str):
-    """Returns the GAN whose third step, for one seed, gives a number that is not finite."""
+def make_diverging(model, seed: int, where: str):
+    """Returns a GAN whose results for one seed are not finite from the third step on."""
 
     def step(key, state, batch):
         new, metrics = model.step(key, state, batch)
@@ -203,10 +203,10 @@ def healthy(model, dataset) -> list[GANState]:
 
 
 @pytest.mark.parametrize(("where", "steps_per_chunk"), [("metrics", 1), ("state", 5)])
-def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
+def test_diverged_seed_is_frozen_and_the_others_continue(
     model, dataset, healthy, where, steps_per_chunk
 ):
-    sick = poisoned(model, 6, where)
+    sick = make_diverging(model, 6, where)
     last = run(sick, dataset, where=Layout(3), steps=5, steps_per_chunk=steps_per_chunk)[-1]
     np.testing.assert_array_equal(last.taken, [5, 2, 5])
     state = last.snapshot.state
@@ -216,7 +216,7 @@ def test_a_seed_that_diverges_is_frozen_and_the_others_go_on(
             np.testing.assert_array_equal(leaf[k], leaves_by_path(expected)[path][k], err_msg=path)
 
 
-def test_freezing_changes_nothing_of_a_healthy_step(model, dataset):
+def test_freezing_does_not_change_finite_steps(model, dataset):
     state = jax.jit(model.init)(KEY)
     found, expected = (
         jax.jit(scan_steps(each, 8, 2))(KEY, state, dataset)
@@ -225,7 +225,7 @@ def test_freezing_changes_nothing_of_a_healthy_step(model, dataset):
     assert_close(found, expected)
 
 
-def test_what_cannot_be_laid_out_is_refused():
+def test_invalid_layouts_are_rejected():
     assert make_layout(1, "all", 64) == Layout(None, tuple(jax.devices()))
     assert make_layout(6, 3, 64) == Layout(6, tuple(jax.devices()[:3]))
     for arguments, words in (
@@ -237,7 +237,7 @@ def test_what_cannot_be_laid_out_is_refused():
             make_layout(*arguments)
 
 
-def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
+def test_default_steps_per_chunk_decrease_with_step_cost(dataset):
     def default(width, batch_size):
         model = gan(Generator((4, 4, 1), (width,)), Discriminator((width,)))
         state = model.init(KEY)
@@ -250,7 +250,7 @@ def test_default_length_of_a_call_falls_with_the_cost_of_a_step(dataset):
     assert large < small
 
 
-def test_a_scan_counts_each_of_its_steps(dataset):
+def test_operation_count_includes_every_scan_step(dataset):
     def count(d_steps, length):
         model = gan(Generator((4, 4, 1), (64,)), Discriminator((64,)), d_steps=d_steps)
         train = scan_steps(model, 8 * d_steps, length)
@@ -262,12 +262,12 @@ def test_a_scan_counts_each_of_its_steps(dataset):
     assert count(5, 1) > 2.5 * one
 
 
-def test_a_product_counts_two_operations_a_term():
+def test_matmul_counts_two_operations_per_term():
     product = jax.make_jaxpr(lambda a, b: a @ b)(jnp.ones((3, 4)), jnp.ones((4, 5)))
     assert count_operations(product.jaxpr) == 2 * 3 * 4 * 5
 
 
-def test_keys_keep_their_implementation_on_several_devices(model, dataset):
+def test_key_implementation_is_preserved_on_several_devices(model, dataset):
     where = Layout(2, tuple(jax.devices()[:2]))
     seeds = jax.vmap(lambda seed: jax.random.key(seed, impl="rbg"))(jnp.arange(2))
     states = jax.jit(jax.vmap(model.init))(seeds)
@@ -275,7 +275,7 @@ def test_keys_keep_their_implementation_on_several_devices(model, dataset):
     assert jax.random.key_impl(placed) == jax.random.key_impl(seeds)
 
 
-def test_compiler_options_are_given_for_one_device_and_for_several(model, dataset, monkeypatch):
+def test_compiler_options_apply_to_one_and_several_devices(model, dataset, monkeypatch):
     for module in (layouts, transforms):
         monkeypatch.setattr(module, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
     for devices in (1, 2):

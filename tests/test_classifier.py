@@ -1,4 +1,4 @@
-"""The classifier that comes with the package, and those that are trained."""
+"""The bundled MNIST classifier, and the training of others."""
 
 import re
 
@@ -14,29 +14,31 @@ from jaxgan.trees import tree_sha256
 
 
 @pytest.fixture(scope="module")
-def of_mnist():
+def mnist_classifier():
     return classifier_files.load(classifier_files.MNIST)
 
 
-def test_the_classifier_of_mnist_comes_with_the_package(of_mnist):
+def test_mnist_classifier_is_bundled(mnist_classifier):
     assert classifier_files.MNIST.stat().st_size < 1_000_000
-    assert of_mnist.about["accuracy"] >= 0.992
-    assert of_mnist.digest == tree_sha256(of_mnist.variables)
-    assert of_mnist.about["command"].startswith("python -m jaxgan.classify --dataset mnist ")
-    assert of_mnist.num_classes == 10
+    assert mnist_classifier.about["accuracy"] >= 0.992
+    assert mnist_classifier.digest == tree_sha256(mnist_classifier.variables)
+    assert mnist_classifier.about["command"].startswith(
+        "python -m jaxgan.classify --dataset mnist "
+    )
+    assert mnist_classifier.num_classes == 10
 
 
-def test_it_is_as_accurate_as_it_says(of_mnist, mnist_dir):
+def test_mnist_classifier_has_the_recorded_accuracy(mnist_classifier, mnist_dir):
     test, _ = data.load("mnist", mnist_dir, split="test")
     assert len(test.images) == 10_000
-    found = classifier.accuracy(of_mnist.variables, test)
-    # Another processor may see two or three images near a boundary otherwise.
-    assert abs(found - of_mnist.about["accuracy"]) < 5e-4
+    found = classifier.accuracy(mnist_classifier.variables, test)
+    # Another processor may classify two or three images near a boundary differently.
+    assert abs(found - mnist_classifier.about["accuracy"]) < 5e-4
     train, _ = data.load("mnist", mnist_dir, split="train")
     assert train.fingerprint == data.load("mnist", mnist_dir)[0].fingerprint != test.fingerprint
 
 
-def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
+def test_trained_classifier_is_accurate_and_saved(tmp_path):
     out = tmp_path / "new" / "digits.safetensors"
     trained = classify.main(classify.Config(dataset="digits", epochs=3, out=out))
     test, _ = data.load("digits", split="test")
@@ -47,24 +49,24 @@ def test_a_classifier_learns_what_it_is_shown_and_is_kept(tmp_path):
     features, logits = classifier.extract_features(again.variables, np.asarray(test.images))
     assert features.shape == (len(test.images), classifier.WIDTHS[-1])
     assert logits.shape == (len(test.images), 10)
-    with pytest.raises(UsageError, match="exists, and numbers may refer to it"):
+    with pytest.raises(UsageError, match="exists, and scores may depend on it"):
         classify.main(classify.Config(dataset="digits", epochs=3, out=out))
     same = classify.main(classify.Config(dataset="digits", epochs=3, out=tmp_path / "same"))
     assert same.digest == trained.digest
 
 
-def test_damaged_classifiers_are_refused(tmp_path, of_mnist):
+def test_damaged_classifiers_are_rejected(tmp_path, mnist_classifier):
     path = tmp_path / "bad.safetensors"
-    with pytest.raises(RunError, match="no classifier can be loaded"):
+    with pytest.raises(RunError, match="the classifier in .* cannot be loaded"):
         classifier_files.load(path)
     good = classifier_files.MNIST.read_bytes()
     for bad in (b"", good[:1000], good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]):
         path.write_bytes(bad)
-        with pytest.raises(RunError, match="delete that file, and it is trained again"):
+        with pytest.raises(RunError, match="delete the file to train"):
             classifier_files.load(path)
 
 
-def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
+def test_default_test_split_is_a_fifth():
     whole, train, test = (data.load("digits", split=s)[0] for s in (None, "train", "test"))
     assert (len(whole.images), len(train.images), len(test.images)) == (1797, 1437, 360)
     rows = lambda part: {image.tobytes() for image in np.asarray(part.images)}
@@ -85,21 +87,21 @@ def test_splits_of_a_set_without_any_are_a_fifth_and_the_rest():
         ({"dataset": "cats"}, "unknown value 'cats' of --dataset"),
     ],
 )
-def test_what_cannot_be_classified_is_refused(settings, words):
+def test_invalid_settings_are_rejected(settings, words):
     with pytest.raises(UsageError, match=words):
         classify.main(classify.Config(**settings))
 
 
 def small_digits(counts) -> tuple[np.ndarray, np.ndarray]:
-    """Returns digits of 7 x 7 pixels, so many of each class."""
+    """Returns digits of 7 x 7 pixels, `counts[k]` of class k."""
     digits, _ = data.load("digits")
     images, labels = np.asarray(digits.images)[:, ::4, ::4], np.asarray(digits.labels)
     chosen = np.concatenate([np.flatnonzero(labels == k)[:n] for k, n in enumerate(counts)])
     return images[chosen], labels[chosen]
 
 
-def test_few_images_of_unequal_classes_are_learned():
-    """In 12 steps, six times 130 images, neither weights nor running statistics get anywhere."""
+def test_training_on_few_imbalanced_images():
+    """Six epochs of 130 images, 12 steps, are too few for weights and running statistics."""
     images, labels = small_digits((80, 40, 20, 12, 11))
     train, test = (data.from_arrays(images, labels, split=split) for split in ("train", "test"))
     assert len(train.images) == 130
@@ -109,7 +111,7 @@ def test_few_images_of_unequal_classes_are_learned():
 
 
 @pytest.mark.parametrize("labels", [None, np.zeros(100, int)])
-def test_images_without_classes_teach_which_way_they_were_turned(labels):
+def test_images_without_classes_are_labeled_by_rotation(labels):
     images = small_digits((0, 0, 100))[0]
     dataset = data.from_arrays(images[:, :, :5], labels, "twos")
     assert not classifier.has_classes(dataset)
@@ -126,8 +128,8 @@ def test_images_without_classes_teach_which_way_they_were_turned(labels):
     np.testing.assert_array_equal(every.images[300:], np.rot90(every.images[:100], 3, (1, 2)))
 
 
-def test_the_classifier_computes_in_full_precision_on_any_device():
-    """By the programs for a GPU: TensorFloat-32 would make the features depend on the device."""
+def test_classifier_computes_in_full_precision_on_gpus():
+    """Checked in the GPU programs: TensorFloat-32 would make features depend on the device."""
     dataset = data.from_arrays(*small_digits((20, 20)), "two")
     state, epoch, _ = classifier.training(dataset, key_of_seed(0), 1)
     variables = {"params": state[0], **state[1]}

@@ -1,4 +1,4 @@
-"""Contracts for every network, loss and option: calls, seeds and devices change nothing."""
+"""Contracts 3, 4 and 5 (chunks, seeds, devices) for every network, loss and option."""
 
 import dataclasses
 
@@ -50,23 +50,23 @@ def dataset():
 
 @pytest.fixture(scope="module", params=CASES.values(), ids=CASES)
 def case(request, dataset):
-    """Configuration, model, and a step with its result.
+    """Configuration, model, state, a step and its result.
 
-    Plain descent: Adam would make a step of full size of a gradient that is nothing but rounding.
+    With SGD: Adam would turn a gradient of pure rounding error into a full-size step.
     """
     config = dataclasses.replace(BASE, **request.param)
     tx = optax.sgd(0.05)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(build, "build_optimizers", lambda config: (tx, tx))
         model = build.build_gan(config, dataset)
-    state = jax.jit(lambda key: stirred(model.init(key)))(KEY)
+    state = jax.jit(lambda key: perturb(model.init(key)))(KEY)
     size = build.images_per_step(config)
     step = jax.jit(scan_steps(model, size, 1))
     return config, model, state, step, step(KEY, state, dataset)
 
 
-def stirred(state):
-    """Parameters away from where they start: r3gan's blocks start at zero, gradients and all."""
+def perturb(state):
+    """Perturbs the parameters: r3gan's blocks and their gradients are zero at initialization."""
 
     def moved(player):
         leaves, structure = jax.tree.flatten(player.params)
@@ -89,7 +89,7 @@ def assert_close(config, found, expected):
         np.testing.assert_allclose(leaves_by_path(found)[path], leaf, err_msg=path, **tolerance)
 
 
-def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):
+def test_steps_per_chunk_do_not_change_the_state(case, dataset):
     config, model, state, step, (first, _) = case
     second, _ = step(KEY, first, dataset)
     both = jax.jit(scan_steps(model, build.images_per_step(config), 2))
@@ -98,20 +98,20 @@ def test_the_number_of_steps_in_a_call_changes_nothing(case, dataset):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
 
 
-def test_devices_give_the_step_of_one(case, dataset):
+def test_step_on_several_devices_equals_step_on_one(case, dataset):
     config, model, state, _, expected = case
     train_step = scan_steps(model, build.images_per_step(config), 1)
-    copy = jax.tree.map(jnp.copy, state)  # It is donated.
+    copy = jax.tree.map(jnp.copy, state)  # The state is donated.
     found = over_devices(train_step, jax.devices()[:4])(KEY, copy, dataset)
     assert_close(config, found, expected)
 
 
-def test_a_seed_beside_another_is_the_seed_alone(case, dataset):
+def test_one_of_several_seeds_equals_that_seed_alone(case, dataset):
     config, model, state, _, expected = case
     keys = jnp.stack([KEY, jax.random.key(4)])
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
     together = jax.jit(over_seeds(scan_steps(model, build.images_per_step(config), 1)))
     found = together(keys, states, dataset)
     assert_close(config, jax.tree.map(lambda leaf: leaf[0], found), expected)
-    # The metrics of the other seed are others.
+    # The other seed has different metrics.
     assert not np.allclose(found[1].d_loss[1], expected[1].d_loss)

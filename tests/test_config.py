@@ -55,7 +55,7 @@ def test_every_setting_is_in_one_group():
         "augment": AUGMENTATIONS,
     }.items(),
 )
-def test_choices_are_those_of_the_tables(name, table):
+def test_choices_match_the_tables(name, table):
     hint = get_type_hints(Config)[name]
     while not all(isinstance(choice, str) for choice in get_args(hint)):
         hint = get_args(hint)[0]
@@ -64,7 +64,7 @@ def test_choices_are_those_of_the_tables(name, table):
         check_config(Config(**{name: ("x",) if name == "augment" else "x"}))
 
 
-def test_the_command_line_is_parsed_into_one_configuration(monkeypatch):
+def test_command_line_is_parsed(monkeypatch):
     line = "train --steps 5 --augment color cutout --devices all --r1 0.5 --out runs/x"
     monkeypatch.setattr("sys.argv", line.split())
     expected = Config(steps=5, augment=("color", "cutout"), devices="all", r1=0.5, out="runs/x")
@@ -76,7 +76,7 @@ def test_the_command_line_is_parsed_into_one_configuration(monkeypatch):
         parse_arguments(Config, "train", GROUPS)
 
 
-def test_bookkeeping_names_settings():
+def test_bookkeeping_lists_existing_settings():
     assert {field.name for field in dataclasses.fields(Config)} >= BOOKKEEPING
     assert "seed" not in BOOKKEEPING
 
@@ -115,7 +115,7 @@ def test_bookkeeping_names_settings():
         "burn_in": [-1],
     }.items(),
 )
-def test_impossible_numbers_are_refused_by_name(name, values):
+def test_invalid_numbers_are_rejected_by_name(name, values):
     check_config(Config())
     for value in values:
         with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')} {value}"):
@@ -130,20 +130,20 @@ def test_impossible_numbers_are_refused_by_name(name, values):
         ({"final_learning_rate": 1e-5}, "--final-learning-rate needs --burn-in"),
         ({"final_penalty": 0.1}, "--final-penalty needs --burn-in"),
         ({"ema_burn_in": True}, "--ema-burn-in needs --burn-in"),
-        ({"coordinator": "a:1"}, "need one another"),
-        ({"num_processes": 2, "process_id": 0}, "need one another"),
+        ({"coordinator": "a:1"}, "must be given together"),
+        ({"num_processes": 2, "process_id": 0}, "must be given together"),
         ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "--coordinator a must be"),
         ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "--process-id 2"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(settings, words):
+def test_conflicting_settings_are_rejected(settings, words):
     check_config(Config(seed=2**32 - 2, seeds=2, devices="all"))
     check_config(Config(coordinator="a:1", num_processes=2, process_id=1))
     with pytest.raises(UsageError, match=words):
         check_config(Config(**settings))
 
 
-def test_paths_may_be_strings_and_begin_at_home(monkeypatch, tmp_path):
+def test_paths_accept_strings_and_expand_home(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     config = Config(out="runs/x", data_dir="~/data", data_file=Path("~") / "mine.npy")
     assert config.out == Path("runs/x")
@@ -153,8 +153,8 @@ def test_paths_may_be_strings_and_begin_at_home(monkeypatch, tmp_path):
         Config(out="~nobody-of-this-name/run")
 
 
-def test_a_path_that_the_locale_cannot_write_is_one_line():
-    """What a locale without UTF-8 makes of the bytes of an umlaut."""
+def test_paths_not_encodable_in_the_locale_are_rejected():
+    """The path is an umlaut as decoded in a locale without UTF-8."""
     with pytest.raises(
         UsageError, match="cannot be the name of a file in this locale: set LC_ALL=C.UTF-8"
     ):

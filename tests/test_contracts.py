@@ -1,4 +1,4 @@
-"""The contracts of the README, each in tests of its number.
+"""The contracts of the README; the number in a test's name is that of its contract.
 
 `test_combinations.py` tests 3, 4 and 5 for every network, loss and option.
 """
@@ -19,7 +19,7 @@ from helpers import (
     assert_one_line,
     assert_same_run,
     launch,
-    metrics_of,
+    read_metrics,
     run_command,
     small,
     wait_until,
@@ -60,7 +60,7 @@ def test_1_another_process_reaches_the_same_state(finished, tmp_path):
     ("number", "status"),
     [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
 )
-def test_2_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long, number, status):
+def test_2_interrupted_run_equals_uninterrupted_run(tmp_path, long, number, status):
     out = tmp_path / "run"
     process = launch(small(out, **LONG))
     wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
@@ -77,7 +77,7 @@ def test_2_a_run_stopped_in_the_middle_ends_as_if_it_had_not_been(tmp_path, long
     assert_same_run(out, long)
 
 
-def test_2_a_run_that_is_extended_equals_the_longer_run(finished, tmp_path, capsys):
+def test_2_extended_run_equals_the_longer_run(finished, tmp_path, capsys):
     out = tmp_path / "run"
     train.main(small(out, steps=20))
     train.main(small(out, steps=40, steps_per_call=7))
@@ -90,36 +90,36 @@ def test_2_a_run_that_is_extended_equals_the_longer_run(finished, tmp_path, caps
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 60])
-def test_3_the_number_of_steps_in_a_call_does_not_change_the_state(
-    finished, tmp_path, steps_per_call
-):
+def test_3_steps_per_call_do_not_change_the_state(finished, tmp_path, steps_per_call):
     train.main(small(tmp_path / "run", steps_per_call=steps_per_call))
     assert_same_run(tmp_path / "run", finished)
 
 
-def test_4_a_seed_among_several_is_the_run_of_that_seed(tmp_path):
+def test_4_one_of_several_seeds_equals_that_seed_alone(tmp_path):
     several = tmp_path / "several"
     train.main(small(several, seeds=3, seed=100, steps=20))
     train.main(small(tmp_path / "run", seed=101, steps=20))
-    for found, alone in zip(metrics_of(several)[1::3], metrics_of(tmp_path / "run"), strict=False):
+    for found, alone in zip(
+        read_metrics(several)[1::3], read_metrics(tmp_path / "run"), strict=False
+    ):
         del found["seed"]
         np.testing.assert_allclose(list(found.values()), list(alone.values()), rtol=0.01)
 
 
-def test_5_a_run_on_four_devices_is_the_run_on_one_and_continues_on_one(tmp_path, capsys, finished):
+def test_5_run_on_four_devices_matches_and_resumes_on_one(tmp_path, capsys, finished):
     out = tmp_path / "run"
     train.main(small(out, devices=4, steps=20))
     assert "on 4 x cpu" in capsys.readouterr().out
     train.main(small(out, steps=40))
     assert "devices was 4 and is 1" in capsys.readouterr().out
-    found, expected = metrics_of(out), metrics_of(finished)
+    found, expected = read_metrics(out), read_metrics(finished)
     assert [row["step"] for row in found] == [10, 20, 30, 40]
     np.testing.assert_allclose(
         list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
     )
 
 
-def test_6_the_step_is_compiled_once_for_each_length_of_a_call(tmp_path, monkeypatch):
+def test_6_step_is_compiled_once_per_call_length(tmp_path, monkeypatch):
     built, lengths = build.build_gan, []
 
     def build_counting(config, dataset):
@@ -132,9 +132,9 @@ def test_6_the_step_is_compiled_once_for_each_length_of_a_call(tmp_path, monkeyp
         return model._replace(step=step)
 
     monkeypatch.setattr(build, "build_gan", build_counting)
-    train.main(small(tmp_path / "run"))  # Six calls of 10 steps.
+    train.main(small(tmp_path / "run"))  # Six calls of 10 steps each.
     assert len(lengths) == 1
-    train.main(small(tmp_path / "run", steps=80, steps_per_call=15))  # Of 15 and of 5.
+    train.main(small(tmp_path / "run", steps=80, steps_per_call=15))  # Calls of 15 and of 5 steps.
     assert len(lengths) == 3
 
 
@@ -146,7 +146,7 @@ def test_6_each_epoch_visits_every_example_once():
 
 
 @pytest.mark.parametrize("poisoned", ["metrics", "state"])
-def test_7_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, poisoned):
+def test_7_non_finite_states_are_never_saved(tmp_path, monkeypatch, poisoned):
     built = build.build_gan
 
     def build_poisoned(config, dataset):
@@ -187,18 +187,18 @@ OPTIONS = {
     "JAX_THREEFRY_PARTITIONABLE": "0",
     "JAX_DEBUG_KEY_REUSE": "1",
 }
-"""Values with which the same command would draw or compute other numbers, or fail."""
+"""Values that would change the random draws or results of a command, or make it fail."""
 
 
-def test_8_no_option_in_the_environment_changes_a_number(finished, tmp_path):
+def test_8_jax_options_in_the_environment_do_not_change_results(finished, tmp_path):
     process = launch(small(tmp_path / "run"), env=os.environ | OPTIONS)
     _, err = process.communicate()
     assert process.returncode == 0, err
     assert_same_run(tmp_path / "run", finished)
 
 
-def test_8_what_else_has_changed_is_said(tmp_path):
-    """The flag compiles all in one part, so that every number stays the same."""
+def test_8_other_environment_changes_are_reported(tmp_path):
+    """By a flag that changes no result of this run, beside one that never does."""
     out, flag = tmp_path / "run", "--xla_cpu_parallel_codegen_split_count=1"
     train.main(small(out, steps=20))
     known = "--xla_cpu_enable_fast_min_max=false"
@@ -208,10 +208,11 @@ def test_8_what_else_has_changed_is_said(tmp_path):
     assert process.returncode == 0, err
     assert "no longer exactly repeatable: XLA_FLAGS was " in said
     assert known in said
+    assert flag not in said
 
 
-def test_9_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, finished):
-    """A limit on the size of files: to the writer it is as if the disk were full."""
+def test_9_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
+    """A limit on file sizes simulates the full disk."""
     out = tmp_path / "run"
     train.main(small(out, steps=20))
 
@@ -245,7 +246,7 @@ def test_9_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, finished):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_9_a_wrong_setting_is_one_clear_line_and_leaves_nothing(
+def test_9_invalid_settings_are_reported_in_one_line_and_leave_no_files(
     tmp_path, monkeypatch, capsys, no_network, arguments, status, words
 ):
     monkeypatch.chdir(tmp_path)

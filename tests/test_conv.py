@@ -20,7 +20,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found / scale, expected / scale, atol=2e-6)
 
 
-def drawn(*shapes):
+def random_arrays(*shapes):
     keys = jax.random.split(KEY, len(shapes))
     return [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
 
@@ -43,7 +43,7 @@ FILTERED = st.tuples(
 
 @settings(max_examples=12)
 @given(size=SIZES, padding=PADDINGS, layer=st.one_of(ANY, ANY, FILTERED))
-def test_products_equal_xlas_convolutions(size, padding, layer):
+def test_products_match_xla_convolutions(size, padding, layer):
     kernel, stride, channels, groups = layer
     inputs, outputs = channels
     assume(inputs % groups == 0 and outputs % groups == 0)
@@ -53,9 +53,9 @@ def test_products_equal_xlas_convolutions(size, padding, layer):
     x_shape, kernel_shape = (2, *size, inputs), (kernel, kernel, inputs // groups, outputs)
     pads = conv._padding(size, kernel_shape[:2], stride, padding)
     geometry = Geometry((stride, stride), pads, groups)
-    x, weights = drawn(x_shape, kernel_shape)
+    x, weights = random_arrays(x_shape, kernel_shape)
     shape = jax.eval_shape(partial(conv.native_conv, geometry=geometry), x, weights).shape
-    (y,) = drawn(shape)
+    (y,) = random_arrays(shape)
 
     @jax.jit
     def by_products(x, weights, y):
@@ -111,7 +111,7 @@ def test_first_and_second_derivatives_agree(name, transposed):
     else:
         ours = lambda x, kernel: conv.conv(x, kernel, stride, groups=groups)
         theirs = lambda x, kernel: native(x, kernel, stride, groups)
-    x, kernel = drawn(x_shape, kernel_shape)
+    x, kernel = random_arrays(x_shape, kernel_shape)
 
     def derivatives(function, x, kernel):
         value = lambda x, kernel: jnp.tanh(function(x, kernel)).sum()
@@ -133,8 +133,8 @@ def test_first_and_second_derivatives_agree(name, transposed):
 
 
 @pytest.mark.parametrize("size", [(4, 4), (3, 5), (1, 1)])
-def test_the_convolution_of_doubled_images_agrees_with_all_its_derivatives(size):
-    """By products of the images as they are, and by XLA's convolution of the doubled ones."""
+def test_upsample_conv_and_its_derivatives_match_xla(size):
+    """Compares products of the original images with XLA's convolution of the upsampled ones."""
 
     def derivatives(function, x, kernel):
         value = lambda x, kernel: jnp.tanh(function(x, kernel)).sum()
@@ -144,7 +144,9 @@ def test_the_convolution_of_doubled_images_agrees_with_all_its_derivatives(size)
         return function(x, kernel), jax.grad(value, (0, 1))(x, kernel), jax.grad(slope)(x, kernel)
 
     with jax.enable_x64(True):
-        x, kernel = (array.astype(jnp.float64) for array in drawn((2, *size, 5), (3, 3, 5, 4)))
+        x, kernel = (
+            array.astype(jnp.float64) for array in random_arrays((2, *size, 5), (3, 3, 5, 4))
+        )
         ours, theirs = (
             jax.jit(partial(derivatives, function))(x, kernel)
             for function in (
@@ -171,7 +173,7 @@ def test_second_derivatives_agree_for_many_shapes(size, layer):
         return jax.grad(slope, (0, 1))(x, kernel)
 
     with jax.enable_x64(True):
-        x, kernel = (array.astype(jnp.float64) for array in drawn(*shapes))
+        x, kernel = (array.astype(jnp.float64) for array in random_arrays(*shapes))
         ours, theirs = (
             jax.jit(partial(curves, function))(x, kernel)
             for function in (
@@ -184,21 +186,21 @@ def test_second_derivatives_agree_for_many_shapes(size, layer):
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_transposed_is_the_transpose(name):
+def test_conv_transpose_is_the_adjoint_of_conv(name):
     """The inner product of conv(x) with y is that of x with conv_transpose(y)."""
     x_shape, kernel_shape, stride, groups = SHAPES[name]
     n, h, w, c = x_shape
     shape = (n, h - h % stride, w - w % stride, c)
-    x, kernel = drawn(shape, kernel_shape)
-    (y,) = drawn(conv.conv(x, kernel, stride, groups=groups).shape)
+    x, kernel = random_arrays(shape, kernel_shape)
+    (y,) = random_arrays(conv.conv(x, kernel, stride, groups=groups).shape)
     left = jnp.vdot(conv.conv(x, kernel, stride, groups=groups), y)
     right = jnp.vdot(x, conv.conv_transpose(y, kernel, stride, groups))
     np.testing.assert_allclose(left, right, rtol=1e-4)
 
 
-def test_a_cpu_computes_products_and_a_gpu_convolutions():
-    """One program for every platform, and what each of them gets of it."""
-    x, kernel = drawn((2, 8, 8, 32), (3, 3, 32, 32))
+def test_cpu_lowers_to_products_and_gpu_to_convolutions():
+    """One traced function, lowered for each platform."""
+    x, kernel = random_arrays((2, 8, 8, 32), (3, 3, 32, 32))
 
     def step(x, kernel):
         return jax.grad(lambda k: jnp.square(conv.conv(x, k)).sum())(kernel)
@@ -213,8 +215,8 @@ def test_a_cpu_computes_products_and_a_gpu_convolutions():
         assert not lacks or f"stablehlo.{lacks}" not in program
 
 
-def test_a_batch_of_kernels_is_each_of_them():
-    x, kernels = drawn((2, 6, 6, 32), (3, 3, 3, 32, 32))
+def test_vmap_over_kernels_matches_single_kernels():
+    x, kernels = random_arrays((2, 6, 6, 32), (3, 3, 3, 32, 32))
     slope = jax.jit(jax.grad(lambda k, x: jnp.square(conv.conv(x, k)).sum(), (0, 1)))
     found = jax.jit(jax.vmap(slope, (0, None)))(kernels, x)
     for i, kernel in enumerate(kernels):
@@ -222,8 +224,8 @@ def test_a_batch_of_kernels_is_each_of_them():
             assert_close(ours[i], alone)
 
 
-def test_layers_keep_their_parameters_in_float32_and_compute_in_their_inputs_type():
-    (x,) = drawn((2, 6, 6, 3))
+def test_layers_have_float32_parameters_and_compute_in_the_input_dtype():
+    (x,) = random_arrays((2, 6, 6, 3))
     for layer, size, bias in ((Conv(5, 4, 2), 3, 5), (ConvTranspose(5), 12, 5)):
         images, variables = layer.init_with_output(KEY, x)
         assert images.shape == (2, size, size, 5)

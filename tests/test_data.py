@@ -54,7 +54,7 @@ def test_positions_do_not_overflow(step, size, count):
     assert int(epoch_indices(KEY, step, size, count)[0]) == int(expected[0])
 
 
-def test_batches_under_vmap_are_those_of_each_key():
+def test_vmapped_batches_match_single_keys():
     images = Images(jnp.arange(50, dtype=jnp.uint8).reshape(50, 1, 1, 1), "test", "")
     keys = jax.random.split(KEY, 3)
     together = jax.vmap(lambda key: images.batch(key, 9, 8).images)(keys)
@@ -69,7 +69,7 @@ def test_images_are_scaled_to_minus_one_and_one():
     np.testing.assert_allclose(batch, [-1, -0.6, 1], atol=1e-6)
 
 
-def test_a_batch_larger_than_the_set_is_refused():
+def test_batch_larger_than_the_data_set_is_rejected():
     with pytest.raises(UsageError, match="only 30"):
         epoch_indices(KEY, 0, 31, 30)
 
@@ -93,7 +93,7 @@ def test_mixtures_are_gaussians_of_equal_weight(mixture, modes, scale):
     assert not np.array_equal(points, mixture.batch(KEY, 6, 20_000).images)
 
 
-def test_mixtures_lie_where_the_papers_put_them():
+def test_mixture_means_match_the_papers():
     np.testing.assert_allclose(np.linalg.norm(ring().means, axis=1), 1, rtol=1e-6)
     assert {tuple(mean) for mean in np.asarray(grid().means).tolist()} == {
         (x, y) for x in (-4, -2, 0, 2, 4) for y in (-4, -2, 0, 2, 4)
@@ -112,21 +112,21 @@ def test_bundled_digits():
     assert centre[labels == 0].mean() + 80 < centre[labels == 1].mean()
 
 
-def test_without_a_name_and_without_mnist_it_is_digits_and_says_so(no_network):
+def test_default_falls_back_to_digits_without_mnist(no_network):
     dataset, remark = data.load()
     assert dataset.name == "digits"
     assert "MNIST" in remark
     assert "digits" in remark
 
 
-def test_a_named_data_set_is_never_replaced(no_network):
+def test_named_data_set_has_no_fallback(no_network):
     expected = r"mnist is not prepared in .*--dataset digits"
     with pytest.raises(tfds.Unavailable, match=expected) as error:
         data.load("mnist")
     assert "\n" not in str(error.value)
 
 
-def test_a_named_folder_is_never_ignored(no_network, tmp_path):
+def test_named_folder_has_no_fallback(no_network, tmp_path):
     with pytest.raises(tfds.Unavailable, match=str(tmp_path)):
         data.load(None, tmp_path)
     with pytest.raises(UsageError, match="not a folder"):
@@ -140,7 +140,7 @@ def test_unknown_data_set_lists_the_known_ones():
         data.load("minst")
 
 
-def test_labels_come_with_their_images():
+def test_labels_match_their_images():
     images = np.arange(50, dtype=np.uint8).reshape(50, 1, 1, 1)
     dataset = data.from_arrays(images, np.arange(50) % 7)
     batch, labels = dataset.batch(KEY, 2, 20)
@@ -159,12 +159,12 @@ def test_labels_come_with_their_images():
         ([0.0, 1.0, 2.0], "integers from 0 on"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(labels, words):
+def test_invalid_labels_are_rejected(labels, words):
     with pytest.raises(UsageError, match=words):
         data.from_arrays(np.zeros((3, 2, 2), np.uint8), np.array(labels))
 
 
-def test_images_are_enlarged_by_a_black_border():
+def test_image_size_pads_with_a_black_border():
     plain, _ = data.load("digits")
     large, _ = data.load("digits", image_size=32)
     assert large.shape == (32, 32, 1)
@@ -177,18 +177,18 @@ def test_images_are_enlarged_by_a_black_border():
 
 
 @pytest.fixture
-def few():
+def small_dataset():
     rng = np.random.default_rng(0)
     return data.from_arrays(rng.integers(0, 256, (30, 4, 4, 1), np.uint8), np.arange(30) % 10)
 
 
 @pytest.mark.parametrize("count", [None, 100])
-def test_stacked_images_are_triples_and_their_label_is_the_number(few, count):
-    dataset = stack_digits(few, count)
+def test_stacked_images_are_triples_labeled_by_their_digits(small_dataset, count):
+    dataset = stack_digits(small_dataset, count)
     assert dataset.shape == (4, 4, 3)
     images, labels = dataset.batch(KEY, 0, 64)
     assert images.shape == (64, 4, 4, 3)
-    known = {np.asarray(image).tobytes(): i % 10 for i, image in enumerate(few.images)}
+    known = {np.asarray(image).tobytes(): i % 10 for i, image in enumerate(small_dataset.images)}
     pixels = np.round((np.asarray(images) + 1) * 127.5).astype(np.uint8)
     for image, label in zip(pixels, labels, strict=True):
         digits = [known[image[..., k : k + 1].tobytes()] for k in range(3)]
@@ -196,20 +196,20 @@ def test_stacked_images_are_triples_and_their_label_is_the_number(few, count):
     assert not np.array_equal(images, dataset.batch(KEY, 1, 64).images)
 
 
-def test_fresh_triples_cover_all_classes_and_depend_on_the_key(few):
-    dataset = stack_digits(few)
+def test_random_triples_cover_all_classes_and_depend_on_the_key(small_dataset):
+    dataset = stack_digits(small_dataset)
     labels = np.concatenate([dataset.batch(KEY, t, 500).labels for t in range(20)])
     assert len(np.unique(labels)) == 1000
     other = dataset.batch(jax.random.key(9), 0, 500).labels
     assert not np.array_equal(labels[:500], other)
 
 
-def test_a_fixed_set_of_triples_is_the_same_for_every_run_and_is_visited_whole(few):
-    dataset, again = stack_digits(few, 100), stack_digits(few, 100)
+def test_fixed_triples_are_reproducible_and_all_visited(small_dataset):
+    dataset, again = stack_digits(small_dataset, 100), stack_digits(small_dataset, 100)
     np.testing.assert_array_equal(dataset.triples, again.triples)
-    assert dataset.fingerprint == again.fingerprint != stack_digits(few, 101).fingerprint
+    assert dataset.fingerprint == again.fingerprint != stack_digits(small_dataset, 101).fingerprint
     labels = np.concatenate([dataset.batch(KEY, t, 20).labels for t in range(5)])
-    expected = few.labels[dataset.triples] @ np.array([100, 10, 1])
+    expected = small_dataset.labels[dataset.triples] @ np.array([100, 10, 1])
     np.testing.assert_array_equal(np.sort(labels), np.sort(expected))
     with pytest.raises(UsageError, match="only 100"):
         dataset.batch(KEY, 0, 101)
@@ -224,7 +224,7 @@ def test_stacked_mnist(mnist_dir):
         data.load("digits", stacked_images=10)
 
 
-def test_every_kind_of_data_knows_how_frequent_its_classes_are():
+def test_class_frequencies_of_every_kind_of_data():
     uneven = data.from_arrays(np.zeros((10, 4, 4, 1), np.uint8), np.array([0] * 6 + [1] * 3 + [3]))
     np.testing.assert_allclose(uneven.class_frequencies, [0.6, 0.3, 0, 0.1])
     assert data.from_arrays(np.zeros((3, 4, 4), np.uint8)).class_frequencies is None
@@ -242,7 +242,7 @@ LARGEST = 2**31 - 1
 
 @settings(max_examples=40)
 @given(st.integers(0, LARGEST), st.integers(1, LARGEST), st.integers(1, LARGEST))
-def test_places_of_batches_are_exact_for_sets_of_any_size(step, first, second):
+def test_epoch_and_offset_are_exact_for_any_size(step, first, second):
     size, count = sorted((first, second))
     found = epoch_and_offset(jnp.int32(step), size, count)
     assert tuple(map(int, found)) == divmod(step * size, count)
@@ -257,13 +257,13 @@ def test_places_of_batches_are_exact_for_sets_of_any_size(step, first, second):
         (7, 3, 70_000, [6547, 60819, 11812]),
     ],
 )
-def test_the_order_of_a_key_stays_what_it_is(step, size, count, expected):
-    """Runs that were begun with it go on with it."""
+def test_order_of_a_key_is_stable(step, size, count, expected):
+    """Resumed runs depend on it."""
     found = epoch_indices(jax.random.key(5), step, size, count)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_sets_beyond_four_hundred_thousand_images_have_an_order():
+def test_order_of_very_large_data_sets():
     for size, count in ((10_000, 429_497), (5, LARGEST)):
         found = np.asarray(epoch_indices(KEY, 3, size, count))
         assert len(set(found.tolist())) == size

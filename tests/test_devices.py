@@ -1,6 +1,6 @@
-"""A batch split over devices gives the step of the whole batch.
+"""A batch that is split over devices gives the same step as on one device.
 
-The collectives are tested on one device, under `vmap`, and over eight that JAX makes of the CPU.
+Collectives are tested on one device, under `vmap`, and on the eight devices of JAX's CPU backend.
 """
 
 import flax.linen as nn
@@ -25,7 +25,7 @@ COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "
 
 
 class NormedGenerator(nn.Module):
-    """With batch normalisation, as a user would write it who thinks of one device."""
+    """Batch normalization as a user would write it for one device."""
 
     @nn.compact
     def __call__(self, latents, train=False):
@@ -56,13 +56,13 @@ def dataset():
 
 
 def model_and_train(pair: str, d_steps: int = 1):
-    # Plain descent: Adam would make a step of full size of a gradient that is nothing but rounding.
+    # SGD: Adam would turn a gradient of pure rounding error into a full-size step.
     tx = optax.sgd(0.1)
     model = gan(*PAIRS[pair], g_tx=tx, d_tx=tx, latent_size=5, d_steps=d_steps)
     return model, scan_steps(model, d_steps * BATCH, STEPS)
 
 
-def state_of(model):
+def init_state(model):
     return jax.jit(model.init)(KEY)
 
 
@@ -83,9 +83,9 @@ def assert_close(found, expected):
         ("batch normalisation", 3, 8),
     ],
 )
-def test_devices_give_the_step_of_one(pair, d_steps, count, dataset):
+def test_step_on_several_devices_equals_step_on_one(pair, d_steps, count, dataset):
     model, train = model_and_train(pair, d_steps)
-    state = state_of(model)
+    state = init_state(model)
     expected = jax.jit(train)(KEY, state, dataset)
     found = over_devices(train, jax.devices()[:count])(KEY, state, dataset)
     assert_close(found, expected)
@@ -94,26 +94,26 @@ def test_devices_give_the_step_of_one(pair, d_steps, count, dataset):
         assert len(leaf.sharding.device_set) == count
 
 
-def test_one_device_can_stand_for_many(dataset):
-    """So that collectives can be tried out anywhere, a laptop with its one device included."""
+def test_vmap_on_one_device_emulates_several(dataset):
+    """So that collectives can be tested on a machine with one device."""
     model, train = model_and_train("batch normalisation")
-    state = state_of(model)
+    state = init_state(model)
     expected = jax.jit(train)(KEY, state, dataset)
     found = jax.jit(jax.vmap(lambda _: train(KEY, state, dataset), axis_name=AXIS))(jnp.arange(4))
     for part in (0, 3):
         assert_close(jax.tree.map(lambda leaf, part=part: leaf[part], found), expected)
 
 
-def test_the_state_is_donated(dataset):
+def test_state_is_donated(dataset):
     model, train = model_and_train("mlp")
     mapped = over_devices(train, jax.devices()[:4])
-    first, _ = mapped(KEY, state_of(model), dataset)
+    first, _ = mapped(KEY, init_state(model), dataset)
     second, _ = mapped(KEY, first, dataset)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(first))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(second))
 
 
-def test_each_device_does_its_share_of_the_work():
+def test_work_is_divided_among_devices():
     images = np.random.default_rng(0).integers(0, 256, (300, 28, 28, 1), np.uint8)
     data = Images(jnp.asarray(images), "test", "")
     model = gan(*mlp((28, 28, 1)))
@@ -139,7 +139,7 @@ def test_seeds_on_several_devices_need_no_communication(dataset):
     assert any(name in split.compile().as_text() for name in COLLECTIVES)
 
 
-def test_rows_go_round_the_devices():
+def test_rows_are_distributed_round_robin():
     whole = jnp.arange(12).reshape(12, 1)
     assert own_rows(whole) is whole
     assert device_count() == 1

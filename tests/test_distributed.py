@@ -1,4 +1,4 @@
-"""Several processes on this host, as they would be on several."""
+"""Runs of several processes, all on this host."""
 
 import contextlib
 import json
@@ -28,8 +28,8 @@ SETTINGS = {
 }
 
 
-def at_step(step: int, process: int, number: int) -> str:
-    """Returns the code with which a process sends itself a signal after a step."""
+def signal_at_step(step: int, process: int, number: int) -> str:
+    """Returns code with which a process sends itself a signal after a step."""
     return f"""
 from jaxgan.runs.run import Run
 write = Run.write
@@ -42,7 +42,7 @@ Run.write = with_signal
 
 
 SLURM_PORTS = range(65535 - 2**12 + 1, 65535)
-"""Where JAX has the processes of a Slurm job meet: at the job's number modulo 2**12."""
+"""Coordinator ports that JAX assigns to Slurm jobs, by the job ID modulo 2**12."""
 
 
 def free_port(ports=(0,)) -> int:
@@ -53,7 +53,7 @@ def free_port(ports=(0,)) -> int:
     raise AssertionError("no port is free")
 
 
-def started(
+def start_processes(
     out: Path,
     code: str = "",
     second: dict | None = None,
@@ -61,9 +61,9 @@ def started(
     slurm: bool = False,
     **settings,
 ) -> list:
-    """Returns the two processes of a run, or those of `ids`, each of which begins with `code`.
+    """Starts the two processes of a run, or those of `ids`, each of which first executes `code`.
 
-    second: settings that only the second process has. slurm: started as Slurm would.
+    second: settings of the second process only. slurm: starts the processes as Slurm would.
     """
     port = free_port(SLURM_PORTS if slurm else (0,))
     imports = (
@@ -95,18 +95,18 @@ def started(
     return processes
 
 
-def ended(process: subprocess.Popen) -> subprocess.Popen:
-    """Returns the process once it has ended, with what it wrote in `said` and `complained`."""
+def wait_for(process: subprocess.Popen) -> subprocess.Popen:
+    """Waits for a process; stores its standard output and error in `said` and `complained`."""
     process.said, process.complained = process.communicate()
     return process
 
 
-def job(*arguments, **settings) -> list[subprocess.Popen]:
-    """Returns the two processes of a run once both have ended."""
-    return [ended(process) for process in started(*arguments, **settings)]
+def run_processes(*arguments, **settings) -> list[subprocess.Popen]:
+    """Runs the two processes of a run and returns them once both have ended."""
+    return [wait_for(process) for process in start_processes(*arguments, **settings)]
 
 
-def ours(text: str) -> list[str]:
+def jaxgan_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("jaxgan: ")]
 
 
@@ -114,24 +114,24 @@ def digest(out: Path) -> str:
     return json.loads((out / "summary.json").read_text())["state_sha256"]
 
 
-def rows(out: Path) -> list[dict]:
+def read_metrics(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory) -> tuple[Path, list[subprocess.Popen]]:
-    """A run of two processes of a Slurm job, never interrupted."""
+def slurm_run(tmp_path_factory) -> tuple[Path, list[subprocess.Popen]]:
+    """An uninterrupted run of two processes of a Slurm job."""
     out = tmp_path_factory.mktemp("together") / "run"
-    return out, job(out, slurm=True)
+    return out, run_processes(out, slurm=True)
 
 
-def test_two_processes_train_as_one(together, tmp_path):
-    out, processes = together
+def test_two_processes_match_one(slurm_run, tmp_path):
+    out, processes = slurm_run
     assert [process.returncode for process in processes] == [0, 0], processes[0].complained
     train.main(Config(out=tmp_path / "alone", **SETTINGS))
-    found, expected = rows(out), rows(tmp_path / "alone")
+    found, expected = read_metrics(out), read_metrics(tmp_path / "alone")
     assert [row["step"] for row in found] == [10, 20, 30, 40, 50, 60]
-    # Adam lets the differences of rounding grow; at first there are no others.
+    # Adam amplifies rounding differences, so only the first metrics are compared.
     np.testing.assert_allclose(
         list(found[0].values()), list(expected[0].values()), rtol=1e-3, atol=1e-5
     )
@@ -140,57 +140,61 @@ def test_two_processes_train_as_one(together, tmp_path):
     }
 
 
-def test_only_the_first_process_speaks(together):
-    first, second = together[1]
+def test_only_the_first_process_prints(slurm_run):
+    first, second = slurm_run[1]
     assert "on 2 x cpu: steps 0 to 60" in first.said
-    assert not ours(second.said + second.complained)
+    assert not jaxgan_lines(second.said + second.complained)
 
 
-def test_a_run_that_was_stopped_and_killed_ends_as_if_it_had_not_been(together, tmp_path):
+def test_interrupted_and_killed_run_equals_uninterrupted_run(slurm_run, tmp_path):
     out = tmp_path / "run"
-    asked = at_step(10, process=1, number=signal.SIGTERM)
-    processes = job(out, asked)
+    asked = signal_at_step(10, process=1, number=signal.SIGTERM)
+    processes = run_processes(out, asked)
     assert [process.returncode for process in processes] == [143, 143]
-    lines = {ours(process.complained)[-1] for process in processes}
-    assert len(lines) == 1  # After the same step.
+    lines = {jaxgan_lines(process.complained)[-1] for process in processes}
+    assert len(lines) == 1  # Both stop after the same step.
     stopped = int(re.search(r"stopped at step (\d+): the same command", lines.pop())[1])
     assert stopped < 50
-    survivor, killed = job(out, at_step(stopped + 10, process=1, number=signal.SIGKILL))
+    survivor, killed = run_processes(
+        out, signal_at_step(stopped + 10, process=1, number=signal.SIGKILL)
+    )
     assert (survivor.returncode, killed.returncode) == (1, -signal.SIGKILL)
-    (line,) = ours(survivor.complained)
+    (line,) = jaxgan_lines(survivor.complained)
     assert line.startswith(f"jaxgan: {connection.GONE}")
     assert "Traceback" not in survivor.complained
     assert f"steps {stopped} to 60" in survivor.said
-    job(out)
-    assert digest(out) == digest(together[0])
+    run_processes(out)
+    assert digest(out) == digest(slurm_run[0])
 
 
-def test_when_the_first_process_dies_the_other_ends_too(tmp_path):
-    killed, survivor = job(tmp_path / "run", at_step(10, process=0, number=signal.SIGKILL))
+def test_death_of_the_first_process_ends_the_other(tmp_path):
+    killed, survivor = run_processes(
+        tmp_path / "run", signal_at_step(10, process=0, number=signal.SIGKILL)
+    )
     assert killed.returncode == -signal.SIGKILL
     assert survivor.returncode != 0
-    # JAX may be faster than we are: it aborts the process, and we have the last word.
-    line = ours(survivor.complained)[-1]
+    # JAX may abort the process first; the last line is jaxgan's in either case.
+    line = jaxgan_lines(survivor.complained)[-1]
     assert line.startswith((f"jaxgan: {connection.GONE}", f"jaxgan: {connection.ABORTED}"))
 
 
-def test_a_process_that_gives_no_sign_of_life_counts_as_gone(tmp_path):
+def test_process_without_heartbeat_counts_as_lost(tmp_path):
     short = "connection.SECONDS_OF_SILENCE, connection.SECONDS_BETWEEN_SIGNS = 8, 1\n"
-    silent = at_step(10, process=1, number=signal.SIGSTOP)
-    first, second = started(tmp_path / "run", short + silent)
-    ended(first)
+    silent = signal_at_step(10, process=1, number=signal.SIGSTOP)
+    first, second = start_processes(tmp_path / "run", short + silent)
+    wait_for(first)
     second.kill()
-    ended(second)
+    wait_for(second)
     assert first.returncode == 1
-    assert ours(first.complained) == [f"jaxgan: {connection.GONE}"]
+    assert jaxgan_lines(first.complained) == [f"jaxgan: {connection.GONE}"]
 
 
-def test_seeds_are_shared_out_over_processes(tmp_path):
+def test_seeds_are_distributed_over_processes(tmp_path):
     out = tmp_path / "run"
-    processes = job(out, seeds=4, steps=10)
+    processes = run_processes(out, seeds=4, steps=10)
     assert [process.returncode for process in processes] == [0, 0], processes[0].complained
     train.main(Config(out=tmp_path / "alone", **SETTINGS | {"seeds": 4, "steps": 10}))
-    for found, expected in zip(rows(out), rows(tmp_path / "alone"), strict=True):
+    for found, expected in zip(read_metrics(out), read_metrics(tmp_path / "alone"), strict=True):
         assert (found["step"], found["seed"]) == (expected["step"], expected["seed"])
         found, expected = list(found.values()), list(expected.values())
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
@@ -205,24 +209,24 @@ def test_seeds_are_shared_out_over_processes(tmp_path):
         ({"out": "/proc/nothing"}, {}, "/proc/nothing"),
     ],
 )
-def test_what_a_user_gets_wrong_ends_every_process(tmp_path, settings, second, words):
-    processes = job(settings.pop("out", tmp_path / "run"), second=second, **settings)
+def test_usage_errors_end_every_process(tmp_path, settings, second, words):
+    processes = run_processes(settings.pop("out", tmp_path / "run"), second=second, **settings)
     for process in processes:
         assert process.returncode in (1, 2)
-        (line,) = ours(process.complained)
+        (line,) = jaxgan_lines(process.complained)
         assert words in line
         assert "Traceback" not in process.complained
 
 
-def test_processes_that_do_not_find_one_another_give_up(tmp_path):
+def test_unanswered_connection_times_out(tmp_path):
     code = "connection.SECONDS_TO_CONNECT = 1\n"
-    (alone,) = started(tmp_path / "run", code, ids=[1])
-    ended(alone)
+    (alone,) = start_processes(tmp_path / "run", code, ids=[1])
+    wait_for(alone)
     assert alone.returncode == 1
-    assert ours(alone.complained) == [f"jaxgan: {connection.UNANSWERED}"]
+    assert jaxgan_lines(alone.complained) == [f"jaxgan: {connection.UNANSWERED}"]
 
 
-def test_a_process_that_waits_for_the_others_can_be_stopped(tmp_path):
+def test_connecting_process_can_be_stopped(tmp_path):
     code = """
 import threading
 connection.SECONDS_TO_CONNECT = 20
@@ -232,12 +236,12 @@ def then_stop(*arguments, **settings):
     initialize(*arguments, **settings)
 jax.distributed.initialize = then_stop
 """
-    (alone,) = started(tmp_path / "run", code, ids=[1])
-    assert ended(alone).returncode == 143
+    (alone,) = start_processes(tmp_path / "run", code, ids=[1])
+    assert wait_for(alone).returncode == 143
     assert "stopped at once" in alone.complained
 
 
-def test_a_cluster_that_is_none_is_said(tmp_path, capsys):
+def test_missing_cluster_is_reported(tmp_path, capsys):
     command = [sys.executable, "-m", "jaxgan.train", "--distributed", "--out", str(tmp_path / "r")]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode == 2

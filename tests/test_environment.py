@@ -1,4 +1,4 @@
-"""What JAX's environment may change of a run: no option, and no variable without a record."""
+"""JAX options do not change a run, and environment variables that may are recorded."""
 
 import os
 import subprocess
@@ -22,10 +22,10 @@ OTHERS = {
     "jax_random_seed_offset": 7,
     "jax_threefry_partitionable": False,
 }
-"""Options at values with which the same command would draw or compute other numbers, or fail."""
+"""Options that would change the random draws or results of a command, or make it fail."""
 
 
-def test_options_have_their_standard_values_within_and_their_own_after():
+def test_pin_options_sets_defaults_and_restores_values():
     own = {name: jax.config.values[name] for name in OTHERS}
     try:
         for name, value in OTHERS.items():
@@ -42,8 +42,8 @@ def test_options_have_their_standard_values_within_and_their_own_after():
     assert all(other[name] != within[name] for name in OTHERS)
 
 
-def test_every_pinned_value_is_jaxs_own_default():
-    """Pinning changes nothing where nobody has set anything: for the JAX that is installed."""
+def test_pinned_values_are_the_defaults_of_jax():
+    """With the installed JAX, pinning changes nothing unless an option has been set."""
     code = (
         "import jax; from jaxgan.environment import PINNED, _plain\n"
         "values = jax.config.values\n"
@@ -56,7 +56,7 @@ def test_every_pinned_value_is_jaxs_own_default():
     subprocess.run([sys.executable, "-c", code], env=clean, check=True)
 
 
-def test_a_run_inside_a_context_manager_of_jax_is_refused(tmp_path):
+def test_run_inside_a_jax_context_manager_is_rejected(tmp_path):
     with (
         jax.enable_checks(True),
         pytest.raises(UsageError, match="outside of JAX's context managers of jax_enable_checks"),
@@ -74,7 +74,7 @@ def launch(arguments: list[str], **variables: str) -> subprocess.CompletedProces
     )
 
 
-def test_flags_of_xla_are_recorded_but_for_those_that_change_no_number(monkeypatch, tmp_path):
+def test_only_xla_flags_that_may_change_results_are_recorded(monkeypatch, tmp_path):
     for name in environment.RECORDED:
         monkeypatch.delenv(name, raising=False)
     assert recorded_variables() == {}
@@ -96,7 +96,7 @@ def test_flags_of_xla_are_recorded_but_for_those_that_change_no_number(monkeypat
         ({"JAX_ENABLE_X64": "perhaps"}, "JAX cannot start with"),
     ],
 )
-def test_what_the_environment_makes_impossible_is_one_line(tmp_path, variables, words):
+def test_unusable_environment_is_reported_in_one_line(tmp_path, variables, words):
     ended = launch(["--dataset", "ring", "--out", str(tmp_path / "run")], **variables)
     assert ended.returncode == 1
     (line,) = ended.stderr.strip().splitlines()

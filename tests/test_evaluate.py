@@ -1,4 +1,4 @@
-"""The command that judges runs, and judging on the way."""
+"""The evaluate command, and evaluation during training."""
 
 import dataclasses
 import hashlib
@@ -42,8 +42,8 @@ SMALL = Config(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quickly():
-    """Few samples, and a classifier of few steps: what is asked is how they are put together."""
+def fast_settings():
+    """Few samples and a classifier trained for few steps: only their combination is tested."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(selection, "SAMPLES", 200)
         patched.setattr(samples, "CHUNK", 100)
@@ -86,7 +86,7 @@ NAMES = {
 }
 
 
-def test_an_evaluation_says_all_that_it_is_of(finished, results):
+def test_evaluation_json_is_complete(finished, results):
     assert read(finished / "evaluation.json") == results
     protocol = results["protocol"]
     assert (protocol["samples"], protocol["split"], protocol["keys"]) == (250, "test", [0, 1])
@@ -105,7 +105,7 @@ def test_an_evaluation_says_all_that_it_is_of(finished, results):
     assert [sum(counts) for counts in seed["class_histogram_by_key"]] == [250, 250]
 
 
-def test_real_digits_score_better_than_an_untrained_generators(results):
+def test_real_digits_score_better_than_generated_ones(results):
     real, mean = results["real"], results["mean"]
     assert real["fid"] < mean["fid"] / 10
     assert real["asked_accuracy"] > 0.8 > mean["asked_accuracy"]
@@ -113,11 +113,11 @@ def test_real_digits_score_better_than_an_untrained_generators(results):
     assert real["cas"] > mean["cas"]
 
 
-def test_the_table_begins_with_real_data(finished, results, capsys):
+def test_table_starts_with_real_data(finished, results, capsys):
     evaluate.main(evaluate.Config((finished,), stored=True))
     title, real, run, protocol, *remarks = capsys.readouterr().out.splitlines()
     assert remarks == results["remarks"]
-    assert title.split()[:4] == ["FID", "KID", "x", "1000"]
+    assert title.split()[:6] == ["FID", "↓", "KID", "x", "1000", "↓"]
     assert real.startswith("real (training split)")
     assert f"{results['real']['fid']:.2f}" in real
     assert run.startswith(str(finished))
@@ -126,7 +126,7 @@ def test_the_table_begins_with_real_data(finished, results, capsys):
     assert results["protocol"]["digest"][:12] in protocol
 
 
-def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path, monkeypatch):
+def test_evaluation_is_reproducible(finished, results, tmp_path, monkeypatch):
     other = shutil.copytree(finished, tmp_path / "other")
     config = evaluate.Config((finished, other), samples=250, repeats=1, seed=1)
     first, second = evaluate.main(config).values()
@@ -134,7 +134,7 @@ def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path,
     (seed,) = results["seeds"].values()
     found = {name: v for name, v in first["mean"].items() if name != "cas"}
     assert found == seed["by_key"][1]
-    # And where nothing was kept of the real data yet.
+    # The same without cached results of the real data.
     nowhere = lambda name: tmp_path / f"{name.split()[2]}.safetensors"
     monkeypatch.setattr(reference, "cache_path", nowhere)
     again = evaluate.main(config)
@@ -143,29 +143,32 @@ def test_the_same_evaluation_gives_the_same_numbers(finished, results, tmp_path,
     assert len(names) == 3
 
 
-def test_evaluations_that_do_not_compare_are_refused(finished, results, tmp_path):
+def test_incomparable_evaluations_are_rejected(finished, results, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(finished, other)
     changed = read(other / "evaluation.json")
     both = evaluate.Config((finished, other), stored=True)
-    for name, value in (("digest", "0" * 64), ("samples", 99)):
+    for name, value, words in (
+        ("digest", "0" * 64, "the features"),
+        ("samples", 99, "the number of samples"),
+    ):
         altered = {**changed, "protocol": {**changed["protocol"], name: value}}
         (other / "evaluation.json").write_text(json.dumps(altered))
-        with pytest.raises(UsageError, match=f"cannot be compared: they differ in .* {name}"):
+        with pytest.raises(UsageError, match=f"cannot be compared: they differ in {words}"):
             evaluate.main(both)
     train.main(Config(dataset="ring", width=8, steps=2, batch_size=8, out=tmp_path / "ring"))
     with pytest.raises(UsageError, match="differ in their data"):
         evaluate.main(evaluate.Config((finished, tmp_path / "ring")))
 
 
-def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
+def test_invalid_evaluations_are_rejected(finished, results, tmp_path):
     (tmp_path / "empty").mkdir()
     for config, words in (
         (evaluate.Config(()), "name the run directories"),
         (evaluate.Config((tmp_path / "empty",)), "is not a run directory"),
         (evaluate.Config((finished,), samples=1), "--samples 1 must be at least 2"),
         (evaluate.Config((finished,), repeats=0), "--repeats 0 must be at least 1"),
-        (evaluate.Config((finished, finished / ".")), "named twice"),
+        (evaluate.Config((finished, finished / ".")), "is given twice"),
         (evaluate.Config((finished / "config.json",)), "is not a run directory"),
         (
             evaluate.Config((finished,), samples=60),
@@ -178,7 +181,7 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     config = evaluate.Config((copy,), stored=True)
     about = read(copy / "generator" / "generator.json")
     (copy / "generator" / "generator.json").write_text(json.dumps({**about, "step": 61}))
-    with pytest.raises(RunError, match="is not of step 61: evaluate without --stored"):
+    with pytest.raises(RunError, match="is of step 60 and the generator of step 61: evaluate"):
         evaluate.main(config)
     (copy / "evaluation.json").unlink()
     with pytest.raises(RunError, match="missing, damaged, or of another version: evaluate"):
@@ -189,7 +192,9 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
     known = read(copy / "config.json")
     known["dataset"]["fingerprint"] = "other"
     (copy / "config.json").write_text(json.dumps(known))
-    with pytest.raises(UsageError, match="digits is not what the run was trained on"):
+    with pytest.raises(
+        UsageError, match="digits differs from the data that the run was trained on"
+    ):
         evaluate.main(evaluate.Config((copy,)))
 
 
@@ -202,7 +207,7 @@ def test_what_cannot_be_evaluated_is_refused(finished, results, tmp_path):
         ("evaluation.json", '{"seeds": []}', True, "missing, damaged, or of another version"),
         ("evaluation.json", "[1]", True, "missing, damaged, or of another version"),
         ("generator/generator.json", "{}", False, "it lacks 'config'"),
-        ("generator/generator.json", None, False, "train it up to a checkpoint"),
+        ("generator/generator.json", None, False, "the run has no checkpoint yet"),
         ("generator/weights.safetensors", "PK", False, "no generator can be loaded"),
     ],
 )
@@ -216,7 +221,7 @@ def test_damaged_files_are_named(finished, results, tmp_path, file, content, sto
     assert "\n" not in str(refused.value)
 
 
-def test_other_weights_than_the_generators_are_refused(finished, results, tmp_path):
+def test_mismatched_weights_are_rejected(finished, results, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     about = read(copy / "generator" / "generator.json")
     about["config"]["width"] = 16
@@ -226,7 +231,7 @@ def test_other_weights_than_the_generators_are_refused(finished, results, tmp_pa
     assert "\n" not in str(refused.value)
 
 
-def test_a_run_of_an_earlier_version_is_judged(finished, results, tmp_path):
+def test_runs_of_earlier_versions_are_evaluated(finished, results, tmp_path):
     copy = shutil.copytree(finished, tmp_path / "copy")
     for file in (copy / "config.json", copy / "generator" / "generator.json"):
         about = read(file)
@@ -237,7 +242,7 @@ def test_a_run_of_an_earlier_version_is_judged(finished, results, tmp_path):
     assert found["mean"] == results["seeds"]["0"]["by_key"][0]
 
 
-def test_a_run_that_cannot_be_judged_does_not_hide_the_others(
+def test_failed_evaluation_does_not_hide_other_results(
     finished, results, tmp_path, capsys, monkeypatch
 ):
     other = shutil.copytree(finished, tmp_path / "other")
@@ -255,9 +260,7 @@ def test_a_run_that_cannot_be_judged_does_not_hide_the_others(
     assert f"{results['real']['fid']:.2f}" in capsys.readouterr().out
 
 
-def test_what_was_kept_of_real_data_is_not_believed_when_it_is_damaged(
-    finished, tmp_path, monkeypatch
-):
+def test_damaged_cache_of_real_data_is_recomputed(finished, tmp_path, monkeypatch):
     nowhere = lambda name: tmp_path / f"{hashlib.sha256(name.encode()).hexdigest()}.safetensors"
     monkeypatch.setattr(reference, "cache_path", nowhere)
     about = evaluate.read_description(finished)
@@ -270,13 +273,13 @@ def test_what_was_kept_of_real_data_is_not_believed_when_it_is_damaged(
         assert reference.load_reference(about, 250).scores == first
 
 
-def test_a_classifier_of_other_data_is_refused(finished, monkeypatch, tmp_path):
+def test_classifier_of_other_data_is_rejected(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(classifier_files, "classifier_path", lambda data: MNIST)
     with pytest.raises(RunError, match="is the classifier of mnist, and not of these digits"):
         evaluate.main(evaluate.Config((finished,), samples=250))
 
 
-def test_samples_that_cannot_be_judged_do_not_stop_a_training(tmp_path, monkeypatch, capsys):
+def test_failed_evaluation_does_not_stop_training(tmp_path, monkeypatch, capsys):
     def refuse(*args, **settings):
         raise UsageError("the features of all generated samples are the same")
 
@@ -291,7 +294,7 @@ def test_samples_that_cannot_be_judged_do_not_stop_a_training(tmp_path, monkeypa
         train.main(small)
 
 
-def test_errors_are_one_line_and_a_status(tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line_and_an_exit_status(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["evaluate", str(tmp_path / "none")])
     assert evaluate.command() == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -300,7 +303,7 @@ def test_errors_are_one_line_and_a_status(tmp_path, monkeypatch, capsys):
     assert "see --help" in capsys.readouterr().err
 
 
-def test_a_run_is_judged_on_the_way_and_its_best_generator_kept(finished):
+def test_evaluation_during_training_keeps_the_best_generator(finished):
     found = {row["step"]: row for row in rows(finished) if "fid" in row}
     assert list(found) == [20, 40, 60]
     assert all({"precision", "recall", "d_loss"} <= row.keys() for row in found.values())
@@ -314,9 +317,9 @@ def test_a_run_is_judged_on_the_way_and_its_best_generator_kept(finished):
     assert again[str(finished)]["protocol"]["generator"] == "best"
 
 
-def test_a_run_that_is_judged_continues_exactly(finished, tmp_path):
+def test_run_with_evaluation_resumes_exactly(finished, tmp_path):
     out = tmp_path / "run"
-    # A step between the evaluations, and one that is logged only because of one.
+    # Interrupted twice, each time between two evaluations.
     for steps in (30, 50, 60):
         train.main(dataclasses.replace(SMALL, out=out, steps=steps))
     assert rows(out) == rows(finished)
@@ -330,14 +333,14 @@ def test_a_run_that_is_judged_continues_exactly(finished, tmp_path):
     assert not (unjudged / "generator-best").exists()
 
 
-def test_steps_that_are_judged_are_logged(tmp_path):
+def test_evaluated_steps_are_logged(tmp_path):
     out = tmp_path / "run"
     train.main(dataclasses.replace(SMALL, out=out, steps=8, log_every=5, evaluate_every=4))
     assert [row["step"] for row in rows(out)] == [4, 5, 8]
     assert ["fid" in row for row in rows(out)] == [True, False, True]
 
 
-def test_each_of_several_seeds_is_judged(tmp_path):
+def test_each_of_several_seeds_is_evaluated(tmp_path):
     out = tmp_path / "run"
     several = {"steps": 20, "seeds": 2, "seed": 5, "conditional": False}
     train.main(dataclasses.replace(SMALL, out=out, evaluate_every=10, **several))
@@ -356,7 +359,7 @@ def test_each_of_several_seeds_is_judged(tmp_path):
     np.testing.assert_allclose(result["std"]["fid"], np.std(fids, ddof=1))
 
 
-def test_mixtures_are_judged_by_their_modes(tmp_path):
+def test_mixtures_are_evaluated_by_modes(tmp_path):
     out = tmp_path / "run"
     config = Config(dataset="grid", width=8, steps=10, batch_size=8, evaluate_every=5, out=out)
     train.main(config)
@@ -369,7 +372,7 @@ def test_mixtures_are_judged_by_their_modes(tmp_path):
     assert result["mean"]["modes"] < 25
 
 
-def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
+def test_stacked_digits_are_evaluated_by_channel(tmp_path, mnist_dir, monkeypatch):
     monkeypatch.setattr(stacked, "SAMPLES", 3_000)
     out = tmp_path / "run"
     train.main(
@@ -386,7 +389,7 @@ def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
     (result,) = evaluate.main(evaluate.Config((out,), samples=500, repeats=1)).values()
     assert result["protocol"]["digest"] == load(MNIST).digest
     real = result["real"]
-    # Of 3,000 triples a few modes are never drawn: 1,000 exp(-3).
+    # About 1,000 exp(-3) modes do not occur among 3,000 triples.
     assert 930 < real["modes"] < 970
     np.testing.assert_allclose(real["floor"], 999 / 6_000 + 0.0043, atol=1e-3)
     np.testing.assert_allclose(real["kl_data"], 999 / 6_000, atol=0.03)
@@ -395,7 +398,7 @@ def test_stacked_digits_are_judged_by_channel(tmp_path, mnist_dir, monkeypatch):
     assert result["mean"]["fid"] > 100 * real["fid"]
 
 
-def test_images_are_compared_without_their_border():
+def test_crop_removes_the_border():
     images = np.arange(2 * 6 * 6).reshape(2, 6, 6, 1)
     np.testing.assert_array_equal(crop(images, (4, 2, 1)), images[:, 1:5, 2:4])
     with pytest.raises(UsageError, match="cannot be compared"):
@@ -404,8 +407,8 @@ def test_images_are_compared_without_their_border():
         crop(images, (4, 4, 3))
 
 
-def folder_of(path, counts):
-    """Writes digits as a folder with so many pictures of each class, and returns it."""
+def write_image_folder(path, counts):
+    """Writes a folder of digits with `counts[k]` images of class k, and returns it."""
     digits, _ = data.load("digits")
     labels = np.asarray(digits.labels)
     for label, count in enumerate(counts):
@@ -415,15 +418,17 @@ def folder_of(path, counts):
     return path
 
 
-def test_a_perfect_generator_of_unequal_classes_has_no_class_divergence(tmp_path):
-    """It draws real images of the class that it is asked for, nine of ten times the first."""
-    train, _ = data.load(None, data_file=folder_of(tmp_path / "unequal", (162, 18)), split=None)
+def test_requested_classes_follow_the_data(tmp_path):
+    """A generator that always returns the requested class has almost no class divergence."""
+    train, _ = data.load(
+        None, data_file=write_image_folder(tmp_path / "unequal", (162, 18)), split=None
+    )
     run = describe_run(Config(conditional=True), train)
     asked = samples.request_classes(run, train, jax.random.key(0), 4000)
     assert kl_divergence(np.bincount(asked, minlength=2), np.bincount(train.labels)) < 0.002
 
 
-def test_samples_are_drawn_with_the_classes_asked_for():
+def test_samples_have_the_requested_classes():
     asked = np.arange(230) % 10
     drawn = samples.draw_samples(
         lambda key, count, labels: np.asarray(labels, float), jax.random.key(0), 230, asked
@@ -433,22 +438,22 @@ def test_samples_are_drawn_with_the_classes_asked_for():
     assert samples.request_classes(run, None, jax.random.key(0), 3) is None
 
 
-def first_pixels(looked) -> Protocol:
-    """A protocol of images whose features are what `looked` sees of them."""
+def make_protocol(looked) -> Protocol:
+    """Returns a protocol whose features are extracted by `looked`."""
     compare = lambda real, fake, count: Comparison(real.features[:count], fake.features[:count])
     return Protocol({"features": "first pixels", "digest": "x"}, looked, compare)
 
 
 class Looked(list):
-    """Keeps the images that it is shown, and sees their first pixels."""
+    """Records the images it is called with, and returns their first pixels as features."""
 
     def __call__(self, images) -> Features:
         self.append(to_uint8(np.asarray(images)))
         return Features(self[-1].reshape(len(images), -1)[:, :4].astype(float))
 
 
-def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeypatch):
-    """Other real images, and other latents."""
+def test_selection_and_evaluation_use_different_data(tmp_path, monkeypatch):
+    """Different real images and different latents."""
     images = np.random.default_rng(0).integers(0, 256, (700, 8, 8), np.uint8)
     np.save(tmp_path / "mine.npy", images)
     own = {"data_file": tmp_path / "mine.npy", "out": tmp_path / "run"}
@@ -456,7 +461,7 @@ def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeyp
     about = evaluate.read_description(tmp_path / "run")
     choosing, judging = Looked(), Looked()
     looking = iter((choosing, judging))
-    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: first_pixels(next(looking)))
+    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: make_protocol(next(looking)))
     monkeypatch.setattr(reference, "cache_path", lambda *_: Path("/proc/nothing/x"))
     draw = load_generator(tmp_path / "run" / "generator")
     variables = jax.tree.map(jnp.asarray, draw.args[0])
@@ -475,7 +480,7 @@ def test_what_chooses_the_best_generator_is_not_what_judges_it(tmp_path, monkeyp
     assert len(rows(judging[2:])) > 200  # The generator draws different images.
 
 
-def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
+def test_moved_data_files_are_reported(tmp_path, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (700, 8, 8), np.uint8)
     mine = tmp_path / "mine.npy"
     np.save(mine, images)
@@ -489,21 +494,23 @@ def test_data_that_have_moved_are_named(tmp_path, monkeypatch):
     settings = {"runs": (tmp_path / "run",), "samples": 130, "repeats": 1}
     assert evaluate.locate_data(evaluate.Config(()), str(tmp_path / "run"), about) == about
     mine.rename(tmp_path / "moved.npy")
-    with pytest.raises(UsageError, match="is gone: give its --data-file"):
+    with pytest.raises(UsageError, match="does not exist: give its --data-file"):
         evaluate.main(evaluate.Config(**settings))
-    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: first_pixels(Looked()))
+    monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: make_protocol(Looked()))
     (found,) = evaluate.main(evaluate.Config(**settings, data_file="../moved.npy")).values()
     assert found["mean"]["fid"] >= 0
     np.save(mine, images[::-1])
-    with pytest.raises(UsageError, match="not what the run was trained on: give the --data-file"):
+    with pytest.raises(UsageError, match="that the run was trained on: .* by --data-file"):
         evaluate.main(evaluate.Config(**settings, data_file=mine))
 
 
-def test_few_samples_are_remarked():
-    """By the number of features, and by the size of KID's subsets."""
+def test_few_samples_are_reported():
+    """Depending on the number of features and on the size of KID's subsets."""
     assert remark_on_few_samples(10_000, 32) == []
     (kid,) = remark_on_few_samples(999, 32)
-    assert kid.startswith("KID of 999 samples is a single estimate, since a subset has 1,000")
+    assert kid.startswith(
+        "KID of 999 samples is a single estimate, not a mean over subsets of 1,000"
+    )
     fid, kid = remark_on_few_samples(33, 32)
     assert fid.startswith("FID of 33 samples with 32 features is biased upwards")
     (fid,) = remark_on_few_samples(10_000, 2048)

@@ -1,4 +1,4 @@
-"""The step against numbers worked out by hand: NumPy in float64, no JAX and none of its code."""
+"""The training step against an independent implementation in NumPy, in float64."""
 
 import flax.linen as nn
 import jax
@@ -104,8 +104,8 @@ def discriminator_update(layers, optimiser, real, fake):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """The latents that the step draws, in their order."""
+def drawn_latents(monkeypatch):
+    """The latents that the step draws, in order."""
     seen, normal = [], jax.random.normal
 
     def recorded(key, shape):
@@ -119,7 +119,7 @@ def drawn(monkeypatch):
 
 @pytest.mark.parametrize("loss", ["non_saturating", "minimax"])
 @pytest.mark.parametrize("d_steps", [1, 3])
-def test_steps_equal_numbers_worked_out_in_numpy(loss, d_steps, drawn):
+def test_steps_match_numpy(loss, d_steps, drawn_latents):
     model = tiny_gan(loss=LOSSES[loss](), d_steps=d_steps, ema_decay=0.9)
     state = model.init(KEY)
     g, d = layers_of(state.generator.params), layers_of(state.discriminator.params)
@@ -131,12 +131,12 @@ def test_steps_equal_numbers_worked_out_in_numpy(loss, d_steps, drawn):
 
     for t in range(3):
         batch = jax.random.uniform(jax.random.key(t), (d_steps * n, *SHAPE), minval=-1, maxval=1)
-        drawn.clear()
+        drawn_latents.clear()
         state, metrics = step(KEY, state, batch)
         jax.effects_barrier()
-        assert len(drawn) == d_steps
+        assert len(drawn_latents) == d_steps
         reals = np.asarray(batch, np.float64).reshape(d_steps, n, -1)
-        for real, latents in zip(reals, drawn, strict=True):
+        for real, latents in zip(reals, drawn_latents, strict=True):
             fake, tape = forward(g, latents, 0.0, np.tanh)
             d_logits = [forward(d, images, 0.2, identity)[0] for images in (real, fake)]
             d, d_loss, (d_real, d_fake), d_norm = discriminator_update(d, d_adam, real, fake)
@@ -167,7 +167,7 @@ def test_steps_equal_numbers_worked_out_in_numpy(loss, d_steps, drawn):
     assert int(state.step) == 3
 
 
-def test_default_networks_are_the_classic_exercise():
+def test_layers_of_the_default_networks():
     generator, discriminator = mlp((28, 28, 1))
     state = gan(generator, discriminator).init(KEY)
     kernels = lambda player: [layer["kernel"].shape for layer in player.params.values()]
@@ -188,7 +188,7 @@ def _logits(params, x):
     return x[:, 0]
 
 
-def test_default_adam_is_the_exercises():
+def test_default_adam_matches_numpy():
     tx, ours = adam(), {"w": jnp.array([1.0, -2.0])}
     state = tx.init(ours)
     reference = [[np.array([1.0, -2.0]), np.zeros(1)]]
@@ -200,7 +200,7 @@ def test_default_adam_is_the_exercises():
     np.testing.assert_allclose(ours["w"], reference[0][0], rtol=1e-6)
 
 
-def test_samples_come_from_the_average_and_from_the_key_alone():
+def test_samples_depend_only_on_the_average_and_the_key():
     averaging, plain = tiny_gan(ema_decay=0.5), tiny_gan(ema_decay=0)
     state = averaging.init(KEY)
     other = state._replace(ema=jax.tree.map(lambda x: x + 1, state.ema))
@@ -212,13 +212,13 @@ def test_samples_come_from_the_average_and_from_the_key_alone():
     )
 
 
-def test_every_step_draws_new_latents(drawn):
+def test_every_step_draws_new_latents(drawn_latents):
     model = tiny_gan()
     state = model.init(KEY)
     for _ in range(2):
         state, _ = jax.jit(model.step)(KEY, state, jnp.zeros((4, *SHAPE)))
     jax.effects_barrier()
-    assert not np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn_latents[0], drawn_latents[1])
 
 
 class NormedGenerator(nn.Module):
@@ -236,7 +236,7 @@ class NormedDiscriminator(nn.Module):
         return nn.Dense(1)(x)[:, 0]
 
 
-def test_bfloat16_is_what_the_networks_compute_in():
+def test_networks_compute_in_bfloat16():
     real = jax.random.uniform(KEY, (8, *SHAPE))
     exact, low = (tiny_gan(dtype=dtype) for dtype in (None, jnp.bfloat16))
     state = exact.init(KEY)
@@ -251,25 +251,25 @@ def test_bfloat16_is_what_the_networks_compute_in():
     assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
-def test_statistics_follow_the_batches(drawn):
+def test_only_the_generator_updates_running_statistics(drawn_latents):
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, ema_decay=0)
     state = model.init(KEY)
     real = jax.random.uniform(jax.random.key(1), (8, *SHAPE)) + 3
     kernel = np.asarray(state.generator.params["Dense_0"]["kernel"], np.float64)
     new, _ = jax.jit(model.step)(KEY, state, real)
     jax.effects_barrier()
-    hidden = drawn[0] @ kernel
+    hidden = drawn_latents[0] @ kernel
     g_stats = new.generator.stats["batch_stats"]["BatchNorm_0"]
     np.testing.assert_allclose(g_stats["mean"], 0.5 * hidden.mean(0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(g_stats["var"], 0.5 + 0.5 * hidden.var(0), rtol=1e-4)
-    # The discriminator always judges by its batch: its running statistics are nobody's.
+    # The discriminator always uses batch statistics: its running statistics do not change.
     assert new.discriminator.stats["batch_stats"]["BatchNorm_0"].keys() == {"mean", "var"}
     for path, leaf in leaves_by_path(new.discriminator.stats).items():
         np.testing.assert_array_equal(leaf, leaves_by_path(state.discriminator.stats)[path])
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_gradients_at_single_images_are_refused_beside_batch_norm(penalty):
+def test_penalties_reject_batch_norm(penalty):
     loss = PENALTIES[penalty](LOSSES["wasserstein"](), 1.0)
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, loss=loss)
     with pytest.raises(UsageError, match="use a discriminator without batch norm"):
@@ -277,13 +277,13 @@ def test_gradients_at_single_images_are_refused_beside_batch_norm(penalty):
     gan(NormedGenerator(), Discriminator((4,)), latent_size=4, loss=loss).init(KEY)
 
 
-def test_packs_are_joined_along_their_channels():
+def test_packs_are_concatenated_along_channels():
     images = jnp.arange(6).reshape(6, 1, 1, 1)
     packs = np.asarray(core.pack_images(images, 2))[:, 0, 0]
     np.testing.assert_array_equal(packs, [[0, 3], [1, 4], [2, 5]])
     np.testing.assert_array_equal(core.pack_labels(jnp.arange(6), 2), packs)
     assert core.pack_images(images, 1) is images
-    # As in PacGAN the first layer alone grows, and there is one logit for each pack.
+    # As in PacGAN, only the first layer grows, and there is one logit per pack.
     state = tiny_gan(pack=3).init(KEY)
     assert state.discriminator.params["Dense_0"]["kernel"].shape == (18, 7)
     seen = []
@@ -299,7 +299,7 @@ def test_packs_are_joined_along_their_channels():
     assert [logits.shape for logits in seen[0]] == [(2,), (2,)]
 
 
-def test_generated_images_take_the_labels_of_the_real_ones():
+def test_generated_images_have_the_labels_of_the_real_ones():
     seen = {}
 
     class Spy(nn.Module):
@@ -321,7 +321,7 @@ def test_generated_images_take_the_labels_of_the_real_ones():
     state = model.init(KEY)
     jax.jit(model.step)(KEY, state, (jnp.zeros((8, *SHAPE)), labels))
     jax.effects_barrier()
-    # Two discriminator updates, each on four images of its own.
+    # Two discriminator updates, each on four different images.
     expected = {(4, 0, 3, 3), (1, 2, 2, 0)}
     for player in ("g", "d"):
         assert {tuple(each.tolist()) for each in seen[player]} == expected
@@ -329,8 +329,8 @@ def test_generated_images_take_the_labels_of_the_real_ones():
     assert images.shape == (7, *SHAPE)
 
 
-def test_the_discriminator_sees_augmented_images_and_penalties_the_images_themselves():
-    """A critic of the mean of what it is shown, brightened threefold: a slope of 3 / 6 a pixel."""
+def test_penalties_differentiate_through_augmentation():
+    """The critic is the mean of its input, which is scaled by 3: a slope of 3 / 6 per pixel."""
 
     class Mean(nn.Module):
         @nn.compact
@@ -353,7 +353,7 @@ def test_the_discriminator_sees_augmented_images_and_penalties_the_images_themse
         state = model.init(KEY)
         keys.clear()
         _, results[name] = model.step(KEY, state, real)
-    # Real and generated images have draws of their own, and the generator's update others.
+    # Real images, generated images and the generator's update have different keys.
     assert len({tuple(each) for each in keys}) == len(keys) == 3
     penalty = results["r1"].d_loss - results["plain"].d_loss
     np.testing.assert_allclose(penalty, 6 * (3 / 6) ** 2, rtol=1e-4)

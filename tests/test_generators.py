@@ -1,4 +1,4 @@
-"""Generators that are saved and loaded on their own."""
+"""Saving and loading of generators."""
 
 import json
 
@@ -18,7 +18,7 @@ KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_a_saved_generator_draws_what_the_gan_draws(tmp_path, conditional):
+def test_saved_generator_samples_match_the_gan(tmp_path, conditional):
     shape = (5, 4, 1)
     num_classes = 3 if conditional else None
     networks = NETWORKS["mlp"](shape, width=8, num_classes=num_classes)

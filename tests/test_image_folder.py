@@ -1,4 +1,4 @@
-"""Images of the user's own."""
+"""The user's images: array files and folders."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 
 
 @pytest.mark.parametrize("images", [IMAGES, IMAGES[..., :1], IMAGES[..., 0]])
-def test_an_array_is_a_data_set(tmp_path, images):
+def test_array_file_is_a_data_set(tmp_path, images):
     np.save(tmp_path / "mine.npy", images)
     dataset, remark = data.load(data_file=tmp_path / "mine.npy")
     assert (dataset.name, remark) == ("mine", "")
@@ -42,13 +42,13 @@ def test_an_array_is_a_data_set(tmp_path, images):
         (IMAGES[:0], r"shape \(0, 8, 10, 3\)"),
     ],
 )
-def test_arrays_that_are_no_images_are_refused(tmp_path, array, words):
+def test_arrays_that_are_not_images_are_rejected(tmp_path, array, words):
     np.save(tmp_path / "bad.npy", array)
     with pytest.raises(UsageError, match=words):
         data.load(data_file=tmp_path / "bad.npy")
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_rejected(tmp_path):
     (tmp_path / "text.npy").write_text("no array")
     np.savez(tmp_path / "many.npz", a=IMAGES)
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path):
         data.load("digits", data_file=tmp_path / "text.npy")
 
 
-def test_a_folder_of_pictures(tmp_path):
+def test_folder_of_images(tmp_path):
     for i, image in enumerate(IMAGES):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("not a picture")
@@ -73,7 +73,7 @@ def test_a_folder_of_pictures(tmp_path):
     assert dataset.num_classes is None
 
 
-def test_folders_are_classes(tmp_path):
+def test_subfolders_are_classes(tmp_path):
     for i, image in enumerate(IMAGES):
         folder = tmp_path / ("cats", "dogs")[i % 2]
         folder.mkdir(exist_ok=True)
@@ -87,7 +87,7 @@ def test_folders_are_classes(tmp_path):
         data.load(data_file=tmp_path)
 
 
-def test_pictures_that_cannot_be_a_set_are_refused(tmp_path):
+def test_invalid_image_folders_are_rejected(tmp_path):
     with pytest.raises(UsageError, match="no pictures"):
         data.load(data_file=tmp_path)
     Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
@@ -102,7 +102,7 @@ def test_pictures_that_cannot_be_a_set_are_refused(tmp_path):
         data.load(data_file=tmp_path)
 
 
-def test_deep_pictures_and_damaged_archives_are_refused(tmp_path):
+def test_16_bit_images_and_damaged_archives_are_rejected(tmp_path):
     deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
     Image.fromarray(deep).save(tmp_path / "deep.png")
     with pytest.raises(UsageError, match="more than 8 bits"):
@@ -112,8 +112,8 @@ def test_deep_pictures_and_damaged_archives_are_refused(tmp_path):
         data.load(data_file=tmp_path / "broken.npz")
 
 
-def test_the_name_of_a_folder_says_nothing(tmp_path, monkeypatch):
-    """One that is called mnist is not MNIST, and `.` is called what the folder is."""
+def test_folder_name_has_no_meaning(tmp_path, monkeypatch):
+    """A folder named mnist is not MNIST, and `.` takes the name of its folder."""
     folder = tmp_path / "mnist"
     folder.mkdir()
     for i, image in enumerate(IMAGES):
@@ -131,7 +131,7 @@ def test_the_name_of_a_folder_says_nothing(tmp_path, monkeypatch):
     assert sorted(path.suffix for path in folder.iterdir()) == [".png"] * len(IMAGES)
 
 
-def test_a_user_without_a_home_has_a_folder_of_their_own(monkeypatch, tmp_path):
+def test_cache_of_a_user_without_home_is_a_private_folder(monkeypatch, tmp_path):
     def home():
         raise RuntimeError("Could not determine home directory.")
 
@@ -142,7 +142,7 @@ def test_a_user_without_a_home_has_a_folder_of_their_own(monkeypatch, tmp_path):
     own = files.user_cache()
     assert own.parent == tmp_path
     assert own.stat().st_mode & 0o777 == 0o700
-    own.chmod(0o777)  # Anyone may have put compiled programs there.
+    own.chmod(0o777)  # Other users could have written compiled programs there.
     files._temporary_directory.cache_clear()
     assert files.user_cache() != own
     files._temporary_directory.cache_clear()

@@ -1,4 +1,4 @@
-"""Inception-v3 is pytorch-fid's, layer by layer, and its weights are what the user named."""
+"""Inception-v3 against pytorch-fid, layer by layer, and the loading of its weights."""
 
 import hashlib
 import os
@@ -19,15 +19,15 @@ from jaxgan.evaluation.inception_weights import load
 # SHA-256 of the lines `name shape` of pytorch-fid's state dict, sorted, without `fc.bias` and
 # `num_batches_tracked`.
 LAYOUT = "617532bc86b09aceb9ad387752a48cfc665e05819ef635a07e53b05cdb20a810"
-# Of what pytorch-fid's network, in float64, makes of `grey_images` with `drawn_weights`: the first
-# four features of the first image, their mean and norm over all, and the same of the logits.
+# Outputs of pytorch-fid's network, in float64, for `grey_images` with `random_weights`: the first
+# four features of the first image, mean and norm of all features, and the same of the logits.
 FEATURES = (0.0, 6.558408, 3.873718, 2.729890, 2.611004, 280.418714)
 LOGITS = (5.942628, 2.814378, -3.731612, -6.009049, -0.062076, 271.053522)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that does not stay: the files are large."""
+    """A folder that is deleted after the test, since its files are large."""
     yield tmp_path
     shutil.rmtree(tmp_path)
 
@@ -45,9 +45,9 @@ def blank_weights():
     return {name: np.zeros(shape, np.float32) for name, shape in shapes().items()}
 
 
-def drawn_weights():
-    """Returns weights of which every layer's outputs are of the size of its inputs."""
-    rng = np.random.RandomState(0)  # Its numbers are the same in every version of NumPy.
+def random_weights():
+    """Returns random weights with which every layer preserves the scale of its inputs."""
+    rng = np.random.RandomState(0)  # Draws the same numbers in every version of NumPy.
 
     def draw(name, shape):
         if len(shape) > 1:
@@ -68,7 +68,7 @@ def summary(x) -> np.ndarray:
     return np.array([*x[0, :4], x.mean(), np.linalg.norm(x)])
 
 
-def refusal(path) -> str:
+def error_message(path) -> str:
     with pytest.raises(UsageError) as caught:
         load(path)
     message = str(caught.value)
@@ -77,7 +77,7 @@ def refusal(path) -> str:
     return message
 
 
-def test_tensors_have_pytorchs_names_and_shapes():
+def test_tensors_have_the_names_and_shapes_of_pytorch():
     assert len(shapes()) == 94 * 5 + 1
     # torchvision counts 27,161,264 for 1,000 classes, auxiliary logits included.
     auxiliary = 768 * 128 + 2 * 128 + 25 * 128 * 768 + 2 * 768 + 769 * 1000
@@ -88,8 +88,8 @@ def test_tensors_have_pytorchs_names_and_shapes():
     assert layout(shapes()) == LAYOUT
 
 
-def test_outputs_are_pytorch_fids_and_digests_those_of_the_weights(folder):
-    weights, path = drawn_weights(), folder / "weights.safetensors"
+def test_outputs_match_pytorch_fid_and_digests_depend_on_weights(folder):
+    weights, path = random_weights(), folder / "weights.safetensors"
     save_file(weights, path)
     variables, digest = load(path)
     pooled, logits = make_extractor(variables)(grey_images())
@@ -157,16 +157,16 @@ def _infinite(weights):
         (_infinite, "damaged: fc.weight holds NaN or infinity"),
     ],
 )
-def test_files_of_other_weights_are_refused(folder, damage, words):
+def test_files_of_other_weights_are_rejected(folder, damage, words):
     weights, path = blank_weights(), folder / "weights.safetensors"
     damage(weights)
     save_file(weights, path)
     with pytest.raises(UsageError, match=words):
         load(path)
-    refusal(path)
+    error_message(path)
 
 
-def test_files_that_cannot_be_read_are_refused(tmp_path):
+def test_unreadable_files_are_rejected(tmp_path):
     save_file({"fc.weight": np.zeros(1000, np.float32)}, tmp_path / "whole.safetensors")
     whole = (tmp_path / "whole.safetensors").read_bytes()
     for name, content, words in [
@@ -178,12 +178,12 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     ]:
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        assert words in refusal(tmp_path / name)
+        assert words in error_message(tmp_path / name)
     (tmp_path / "folder.pth").mkdir()
-    assert "is not a file: give the file of" in refusal(tmp_path / "folder.pth")
+    assert "is not a file: give the file of" in error_message(tmp_path / "folder.pth")
 
 
-def test_pth_files_need_torch_and_the_digits_of_their_names_are_checked(tmp_path, monkeypatch):
+def test_pth_files_need_torch_and_match_the_hash_in_their_name(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     content = b"weights"
     digits = hashlib.sha256(content).hexdigest()
@@ -199,13 +199,13 @@ def test_pth_files_need_torch_and_the_digits_of_their_names_are_checked(tmp_path
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UsageError, match=words):
             load(tmp_path / name)
-        refusal(tmp_path / name)
+        error_message(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("pool", "inside"), [(inception.average, np.mean), (inception.maximum, np.max)]
 )
-def test_padding_does_not_count(pool, inside):
+def test_pooling_ignores_padding(pool, inside):
     x = -np.random.RandomState(0).uniform(1, 2, (1, 4, 5, 2)).astype(np.float32)
     expected = np.empty_like(x)
     for i in range(4):
@@ -216,7 +216,7 @@ def test_padding_does_not_count(pool, inside):
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 20, 3), (598, 400, 3), (299, 299, 3)])
-def test_resizing_is_linear_between_the_nearest_pixels(shape):
+def test_resizing_is_bilinear(shape):
     x = np.random.RandomState(0).uniform(-1.1, 1.1, (1, *shape)).astype(np.float32)
     expected = np.clip(np.round((x + 1) * 127.5), 0, 255) / 127.5 - 1
     for axis, size in enumerate(shape[:2], 1):
@@ -228,7 +228,7 @@ def test_resizing_is_linear_between_the_nearest_pixels(shape):
     np.testing.assert_allclose(found, np.broadcast_to(expected, found.shape), atol=2e-4)
 
 
-def test_images_are_those_that_would_be_saved():
+def test_images_are_rounded_as_when_saved():
     x = jnp.array([-1.5, -1.0, 0.3, 0.301, 1.0, 1.5]).reshape(6, 1, 1, 1)
     np.testing.assert_allclose(
         resize(x)[:, 150, 150],
@@ -241,19 +241,19 @@ def test_images_are_those_that_would_be_saved():
 
 @pytest.fixture
 def pytorch_fid(monkeypatch):
-    """Returns pytorch-fid's network, in evaluation mode, with `drawn_weights` and a bias."""
+    """Returns pytorch-fid's network, in evaluation mode, with `random_weights` and a bias."""
     reason = "compares with pytorch-fid, which is not installed"
     pytest.importorskip("torchvision", reason=reason)
     module = pytest.importorskip("pytorch_fid.inception", reason=reason)
     import torch
 
-    weights = drawn_weights() | {"fc.bias": np.arange(1008, dtype=np.float32)}
+    weights = random_weights() | {"fc.bias": np.arange(1008, dtype=np.float32)}
     weights = {name: torch.from_numpy(tensor) for name, tensor in weights.items()}
     monkeypatch.setattr(module, "load_state_dict_from_url", lambda *_, **__: weights)
     return module.fid_inception_v3().eval().requires_grad_(False)
 
 
-def test_every_layer_is_pytorch_fids(folder, pytorch_fid):
+def test_every_layer_matches_pytorch_fid(folder, pytorch_fid):
     import safetensors.torch
     import torch
 
@@ -303,7 +303,7 @@ def test_every_layer_is_pytorch_fids(folder, pytorch_fid):
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (400, 350, 3)])
-def test_resizing_is_pytorchs(shape):
+def test_resizing_matches_pytorch(shape):
     torch = pytest.importorskip("torch", reason="compares with torch, which is not installed")
     saved = np.random.RandomState(0).randint(0, 256, (2, *shape)).astype(np.float32)
     x = torch.from_numpy(saved.transpose(0, 3, 1, 2) / 255)
@@ -321,7 +321,7 @@ class Harm:
         return os.mkdir, (self.path,)
 
 
-def test_pth_files_that_hold_more_than_tensors_are_refused(tmp_path):
+def test_pth_files_with_other_objects_are_rejected(tmp_path):
     torch = pytest.importorskip("torch", reason="reads PyTorch's files, and torch is not installed")
     for name, content in {
         "code.pth": {"fc.weight": Harm(tmp_path / "harm")},
@@ -329,7 +329,7 @@ def test_pth_files_that_hold_more_than_tensors_are_refused(tmp_path):
         "nested.pth": {"state_dict": {"fc.weight": torch.zeros(3)}},
     }.items():
         torch.save(content, tmp_path / name)
-        assert "other than named tensors" in refusal(tmp_path / name)
+        assert "other than named tensors" in error_message(tmp_path / name)
     assert not (tmp_path / "harm").exists()
     (tmp_path / "damaged.pth").write_bytes((tmp_path / "list.pth").read_bytes()[:-100])
-    assert "is damaged" in refusal(tmp_path / "damaged.pth")
+    assert "is damaged" in error_message(tmp_path / "damaged.pth")

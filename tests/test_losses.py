@@ -55,7 +55,7 @@ def all_ones(key, images):
     return images.sum(axis=-1)
 
 
-def penalised(loss: str, penalty: str, weight=0.7) -> Loss:
+def make_loss(loss: str, penalty: str, weight=0.7) -> Loss:
     loss = LOSSES[loss]()
     return loss if penalty == NONE else PENALTIES[penalty](loss, weight)
 
@@ -71,7 +71,7 @@ def test_value_at_zero_logits(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses_are_their_formulas(name):
+def test_losses_match_their_formulas(name):
     real, fake = 2 * jax.random.normal(KEY, (2, 5, 1))
     loss = LOSSES[name]()
     value, (real_logits, fake_logits) = loss.discriminator(all_ones, real, fake, KEY, STEP)
@@ -95,7 +95,7 @@ def test_no_overflow_at_extreme_logits(name, logit):
     assert np.isfinite(g_grad).all()
 
 
-def test_only_minimax_saturates_where_the_discriminator_is_sure():
+def test_only_minimax_saturates_for_confident_discriminators():
     sure = jnp.full((1, 1), -20.0)
     grad = {
         name: jax.grad(lambda x, name=name: LOSSES[name]().generator(all_ones, x, x, KEY, STEP))(
@@ -122,7 +122,7 @@ def test_penalties_of_a_linear_critic(loss, penalty):
     """Its gradient is the same everywhere, so every penalty has a closed form."""
     real, fake = jax.random.normal(KEY, (2, 6, 3))
     critic = lambda key, images: images @ SLOPE.astype(np.float32)
-    plain, with_penalty = penalised(loss, NONE), penalised(loss, penalty)
+    plain, with_penalty = make_loss(loss, NONE), make_loss(loss, penalty)
     before, logits = plain.discriminator(critic, real, fake, KEY, STEP)
     after, same = with_penalty.discriminator(critic, real, fake, KEY, STEP)
     np.testing.assert_allclose(after - before, LINEAR[penalty], rtol=1e-4)
@@ -133,8 +133,8 @@ def test_penalties_of_a_linear_critic(loss, penalty):
     )
 
 
-def test_where_the_penalties_look():
-    """The slope of x^2 / 2 is the place itself: its gradients tell where they were taken."""
+def test_points_where_penalties_are_evaluated():
+    """The gradient of x^2 / 2 is x, so it shows at which points it was taken."""
     real, fake = jnp.full((500, 1), 2.0), jnp.full((500, 1), 6.0)
     critic = lambda key, images: jnp.square(images).sum(axis=-1) / 2
     nothing = Loss(lambda critic, real, fake, *_: (0.0, (real[:, 0], fake[:, 0])), None)
@@ -144,7 +144,7 @@ def test_where_the_penalties_look():
     # Uniform between 2 and 6: the mean of (x - 1)^2 is 31 / 3.
     found = value(PENALTIES["gradient_penalty"], real, fake, KEY, STEP)
     np.testing.assert_allclose(found, 31 / 3, rtol=0.1)
-    # Of deviation 1: real images move up by half a product of uniform numbers, on average 1/8.
+    # With a deviation of 1, real images move by half a product of uniform numbers, 1/8 on average.
     spread = jnp.linspace(-1.0, 1.0, 500)[:, None] * np.sqrt(3) + 10
     found = value(PENALTIES["dragan"], spread, fake, KEY, STEP) - jnp.square(spread - 1).mean()
     np.testing.assert_allclose(found, 2 * 9 / 8 + 1 / 36, rtol=0.15)
@@ -162,7 +162,7 @@ def test_penalties_compose_and_follow_schedules():
         np.testing.assert_allclose(value - base, expected, rtol=1e-4)
 
 
-def test_a_loss_and_its_penalties_share_their_passes():
+def test_loss_and_penalties_share_forward_passes():
     passes = []
 
     def critic(key, images):
@@ -174,29 +174,29 @@ def test_a_loss_and_its_penalties_share_their_passes():
     assert len(passes) == 2
 
 
-def a_critic(params, images):
+def mlp_critic(params, images):
     hidden = jnp.tanh(images @ params["w"] + params["b"])
     return (hidden * params["v"]).sum(axis=-1)
 
 
 @pytest.mark.parametrize("penalty", [NONE, *PENALTIES])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_gradients_are_those_of_finite_differences(loss, penalty):
+def test_gradients_match_finite_differences(loss, penalty):
     with jax.enable_x64(True):
         rng = np.random.default_rng(1)
         shapes = {"w": (3, 4), "b": (4,), "v": (4,)}
         params = {name: jnp.asarray(rng.normal(size=shape)) for name, shape in shapes.items()}
         real, fake = (jnp.asarray(rng.normal(size=(5, 3))) for _ in range(2))
-        built = penalised(loss, penalty)
+        built = make_loss(loss, penalty)
 
         @jax.jit
         def d_value(params):
-            critic = lambda key, images: a_critic(params, images)
+            critic = lambda key, images: mlp_critic(params, images)
             return built.discriminator(critic, real, fake, KEY, STEP)[0]
 
         @jax.jit
         def g_value(fake):
-            critic = lambda key, images: a_critic(params, images)
+            critic = lambda key, images: mlp_critic(params, images)
             return built.generator(critic, real, fake, KEY, STEP)
 
         for function, at in ((d_value, params), (g_value, fake)):
@@ -210,12 +210,12 @@ def test_gradients_are_those_of_finite_differences(loss, penalty):
 
 @pytest.mark.parametrize("penalty", [NONE, *PENALTIES])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_devices_share_a_loss(loss, penalty):
-    """The mean over devices, each with its rows, is the loss of the whole batch."""
+def test_loss_is_the_mean_over_devices(loss, penalty):
+    """The mean over devices, each with its own rows, is the loss of the full batch."""
     rng = np.random.default_rng(2)
     real, fake = (jnp.asarray(rng.normal(size=(8, 3)), jnp.float32) for _ in range(2))
     critic = lambda key, images: jnp.tanh(images).sum(axis=-1)
-    built = penalised(loss, penalty)
+    built = make_loss(loss, penalty)
     value = lambda real, fake: built.discriminator(critic, real, fake, KEY, STEP)[0]
     split = lambda x: x.reshape(-1, 4, 3).swapaxes(0, 1)
     found = jax.vmap(value, axis_name=AXIS)(split(real), split(fake))
@@ -226,11 +226,11 @@ def test_devices_share_a_loss(loss, penalty):
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-def test_packs_are_penalised_as_one(penalty):
+def test_penalties_treat_a_pack_as_one_input(penalty):
     """The norm of a pack's gradient is over all its images."""
     real, fake = jax.random.normal(KEY, (2, 6, 3))
     packed = lambda key, images: (images @ SLOPE.astype(np.float32)).reshape(2, 3).sum(axis=0)
-    plain, with_penalty = penalised("wasserstein", NONE), penalised("wasserstein", penalty)
+    plain, with_penalty = make_loss("wasserstein", NONE), make_loss("wasserstein", penalty)
     before, _ = plain.discriminator(packed, real, fake, KEY, STEP)
     after, _ = with_penalty.discriminator(packed, real, fake, KEY, STEP)
     twice = 2 * (SLOPE**2).sum()
@@ -239,8 +239,8 @@ def test_packs_are_penalised_as_one(penalty):
 
 
 @pytest.mark.parametrize("pack", [1, 2, 4])
-def test_gradients_between_packs_are_taken_at_one_place_of_each_line(pack):
-    """All images of a pack share the number that says where between real and generated."""
+def test_gradient_penalty_uses_one_interpolation_weight_per_pack(pack):
+    """All images of a pack share the weight that interpolates between real and generated."""
     real, fake = jnp.zeros((8, 3)), jnp.ones((8, 3))
     places = []
 
@@ -248,7 +248,7 @@ def test_gradients_between_packs_are_taken_at_one_place_of_each_line(pack):
         jax.debug.callback(lambda x: places.append(np.asarray(x)), images)
         return images.sum(axis=-1).reshape(pack, -1).sum(axis=0)
 
-    penalised("wasserstein", "gradient_penalty").discriminator(critic, real, fake, KEY, STEP)
+    make_loss("wasserstein", "gradient_penalty").discriminator(critic, real, fake, KEY, STEP)
     jax.effects_barrier()
     (between,) = (x for x in places if x.min() > 0 and x.max() < 1)
     of_packs = between.reshape(pack, 8 // pack, 3)
@@ -257,7 +257,7 @@ def test_gradients_between_packs_are_taken_at_one_place_of_each_line(pack):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_what_a_loss_reports_of_its_outputs(name):
+def test_summaries_of_discriminator_outputs(name):
     real, fake = np.array([3.0, -1.0, 0.5, 2.0]), np.array([-2.0, 1.0, -0.5, -3.0])
     sigmoid = lambda x: (1 / (1 + np.exp(-x))).mean()
     expected = {
@@ -271,11 +271,11 @@ def test_what_a_loss_reports_of_its_outputs(name):
 
 
 @pytest.mark.parametrize("penalty", ["gradient_penalty", "dragan"])
-def test_a_flat_critic_has_finite_gradients(penalty):
+def test_gradients_of_a_constant_critic_are_finite(penalty):
     real, fake = jnp.ones((4, 3)), jnp.zeros((4, 3))
 
     def value(scale):
         critic = lambda key, images: scale * images.sum(axis=-1)
-        return penalised("wasserstein", penalty).discriminator(critic, real, fake, KEY, STEP)[0]
+        return make_loss("wasserstein", penalty).discriminator(critic, real, fake, KEY, STEP)[0]
 
     assert np.isfinite(jax.grad(value)(0.0))

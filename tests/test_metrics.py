@@ -1,4 +1,4 @@
-"""Metrics against independent implementations, closed forms and what must not change them."""
+"""Metrics against independent implementations, closed forms and invariances."""
 
 import jax
 import jax.numpy as jnp
@@ -32,16 +32,16 @@ from jaxgan.metrics.prdc import (
 NO_FIDELITY = "torch-fidelity, or torchvision which it needs, is missing"
 
 
-def drawn(seed=0, count=300, size=12, shift=0.3):
-    """Real and generated features, correlated and different."""
+def random_features(seed=0, count=300, size=12, shift=0.3):
+    """Returns correlated real and generated features with different distributions."""
     rng = np.random.default_rng(seed)
     mix = rng.normal(size=(size, size)) / 3
     real = rng.normal(size=(count, size)) @ mix
     return real, rng.normal(size=(count, size)) @ (mix + 0.1 * np.eye(size)) + shift
 
 
-def test_frechet_distance_is_scipys():
-    real, fake = drawn()
+def test_frechet_distance_matches_scipy():
+    real, fake = random_features()
     means = [x.mean(0) for x in (real, fake)]
     covariances = [np.cov(x, rowvar=False) for x in (real, fake)]
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
@@ -60,7 +60,7 @@ def test_frechet_distance_of_known_gaussians():
 
 
 def test_frechet_distance_of_singular_covariances():
-    """Where a root of a general matrix fails: features that never differ in one direction."""
+    """Features constant in one direction, for which a general matrix square root fails."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 500, 3)) * [1, 1, 0]
     np.testing.assert_allclose(fid(x, y), fid(x[:, :2], y[:, :2]), atol=1e-12)
@@ -74,52 +74,53 @@ def naive_squared_mmd(x, y):
     return xx + yy - 2 * np.mean([kernel(a, b) for a in x for b in y])
 
 
-def test_kernel_distance_is_its_definition():
-    real, fake = drawn(count=25)
+def test_kernel_distance_matches_its_definition():
+    real, fake = random_features(count=25)
     fake = fake[:20]
     np.testing.assert_allclose(squared_mmd(real, fake), naive_squared_mmd(real, fake), rtol=1e-9)
 
 
-def test_kernel_distance_of_no_more_than_a_subset_is_one_estimate_without_a_deviation():
-    real, fake = drawn(count=25)
+def test_kernel_distance_of_a_single_subset_has_no_deviation():
+    real, fake = random_features(count=25)
     for a, b in ((real, fake), (real, fake[:20]), (real[:2], fake[:2])):
         whole = kid(a, b, np.random.default_rng(0), subset_size=25)
         assert whole.kid == squared_mmd(a, b)
         assert np.isnan(whole.std)
     found = kid(real, fake[:20], np.random.default_rng(0), subsets=9, subset_size=24)
     assert found.std > 0
-    # A set that is no larger than a subset is in all of them.
+    # A set that is not larger than a subset is part of every subset.
     half = kid(real, fake[:5], np.random.default_rng(0), subsets=400, subset_size=20)
     np.testing.assert_allclose(half.kid, squared_mmd(real, fake[:5]), atol=4 * half.std / 20)
 
 
-def test_kernel_distance_is_torch_fidelitys():
+def test_kernel_distance_matches_torch_fidelity():
     fidelity = pytest.importorskip(
         "torch_fidelity.metric_kid", reason=NO_FIDELITY, exc_type=ImportError
     )
     torch = pytest.importorskip("torch")
-    real, fake = drawn(count=400)
+    real, fake = random_features(count=400)
     settings = {"kid_subsets": 1, "kid_subset_size": 400, "verbose": False}
     found = fidelity.kid_features_to_metric(*map(torch.tensor, (real, fake)), **settings)
     expected = found["kernel_inception_distance_mean"]
     np.testing.assert_allclose(squared_mmd(real, fake), expected, rtol=1e-9)
 
 
-def test_frechet_distance_is_torch_fidelitys():
+def test_frechet_distance_matches_torch_fidelity():
     fidelity = pytest.importorskip(
         "torch_fidelity.metric_fid", reason=NO_FIDELITY, exc_type=ImportError
     )
     torch = pytest.importorskip("torch")
     statistics = [
-        fidelity.fid_features_to_statistics(torch.tensor(features)) for features in drawn()
+        fidelity.fid_features_to_statistics(torch.tensor(features))
+        for features in random_features()
     ]
     found = fidelity.fid_statistics_to_metric(*statistics, verbose=False)
     expected = found["frechet_inception_distance"]
-    np.testing.assert_allclose(fid(*drawn()), expected, rtol=1e-6)
+    np.testing.assert_allclose(fid(*random_features()), expected, rtol=1e-6)
 
 
 def test_kernel_distance_is_unbiased():
-    """Of equal distributions it is zero on average, and so negative about every other time."""
+    """For equal distributions it is zero on average, so about half of its values are negative."""
     rng = np.random.default_rng(0)
     found = [squared_mmd(*rng.normal(size=(2, 50, 4))) for _ in range(300)]
     assert abs(np.mean(found)) < 3 * np.std(found) / np.sqrt(300)
@@ -127,10 +128,10 @@ def test_kernel_distance_is_unbiased():
 
 
 @pytest.mark.parametrize(("count", "fakes", "size"), [(1203, 701, 64), (40, 90, 3), (500, 1000, 8)])
-def test_prdc_are_those_of_prdc(count, fakes, size):
+def test_prdc_matches_the_prdc_package(count, fakes, size):
     package = pytest.importorskip("prdc", reason="prdc is missing")
     rng = np.random.default_rng(1)
-    # Far from the origin, where distances by squares lose digits.
+    # Far from the origin, where distances computed from squared norms lose precision.
     real, fake = rng.normal(size=(count, size)) + 30, 1.1 * rng.normal(size=(fakes, size)) + 30
     three, five = (package.compute_prdc(real, fake, k) for k in (3, 5))
     expected = three["precision"], three["recall"], five["density"], five["coverage"]
@@ -138,8 +139,8 @@ def test_prdc_are_those_of_prdc(count, fakes, size):
 
 
 @pytest.mark.parametrize("size", [16, 128, 2048])
-def test_prdc_where_images_are_repeated(size):
-    """Equal rows are at no distance, however their products were rounded."""
+def test_prdc_of_repeated_images(size):
+    """Equal rows have distance zero, however their products are rounded."""
     unique = 3 + np.maximum(np.random.default_rng(0).normal(size=(300, size)), 0) ** 3
     six = np.random.default_rng(1).permutation(np.concatenate([unique] * 6))
     itself = prdc(six, six)
@@ -147,14 +148,14 @@ def test_prdc_where_images_are_repeated(size):
     np.testing.assert_allclose(itself.density, 6 / 5)
     for found in (prdc(six, unique), prdc(unique, six)):
         assert (found.precision, found.recall, found.coverage) == (1, 1, 1)
-    # What is apart stays apart: no radius but zero holds other images.
+    # Different images have a distance: all radii are zero and contain none of them.
     other = unique + 5e-2 * np.random.default_rng(2).normal(size=unique.shape)
     apart = prdc(six, other)
     assert (apart.precision, apart.density, apart.coverage) == (0, 0, 0)
 
 
-def test_distances_below_the_rounding_are_none():
-    """By float64: the tolerance is above the rounding, and not far above it."""
+def test_distances_below_rounding_error_are_zero():
+    """Compared with float64: the tolerance is above the rounding error, but not far above."""
     for size in (2, 128, 2048):
         x = np.random.default_rng(0).normal(size=(400, size)).astype(np.float32)
         copies = jnp.asarray(np.concatenate([x, x]))
@@ -168,7 +169,7 @@ def test_distances_below_the_rounding_are_none():
 
 
 def test_prdc_of_equal_gaussians():
-    """The figures that prdc's authors give, for one draw of many, with k = 5 throughout."""
+    """The values published by prdc's authors, here for a single draw, with k = 5 throughout."""
     rng = np.random.default_rng(1)
     found = prdc(*rng.normal(size=(2, 10_000, 1_000)), precision_k=5)
     np.testing.assert_allclose(found[:2], [0.477, 0.470], atol=0.03)
@@ -176,8 +177,8 @@ def test_prdc_of_equal_gaussians():
     np.testing.assert_allclose(found.coverage, 0.9735, atol=0.02)
 
 
-def test_prdc_of_many_fit_into_two_gigabytes():
-    """What the compiled blocks take beside 50,000 x 2 features and a copy of one of the sets."""
+def test_prdc_memory_is_below_two_gigabytes():
+    """The memory of compiled blocks, of two sets of 50,000 features and of a copy of one."""
     of = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     count, size, block = 50_000, 2_048, BLOCK
     rows, real = of(block, size), of(count, size)
@@ -193,8 +194,8 @@ def test_prdc_of_many_fit_into_two_gigabytes():
 
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6))
-def test_order_and_rotation_change_nothing(seed):
-    real, fake = drawn(seed, count=80, size=5)
+def test_metrics_are_invariant_to_order_and_rotation(seed):
+    real, fake = random_features(seed, count=80, size=5)
     rng = np.random.default_rng(seed)
     rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
     other = rng.permutation(real) @ rotation, rng.permutation(fake) @ rotation
@@ -206,7 +207,7 @@ LABELS = np.arange(40) % 10
 SURE = 50.0 * np.eye(10)[LABELS]
 
 
-def test_classifier_score_goes_from_one_to_the_number_of_classes():
+def test_inception_score_ranges_from_one_to_the_number_of_classes():
     np.testing.assert_allclose(inception_score(SURE), 10, rtol=1e-6)
     same = np.tile([1.0, 2.0, 3.0], (8, 1)) + 1e-9 * np.arange(8)[:, None] * [1, 0, 0]
     np.testing.assert_allclose(inception_score(same), 1, rtol=1e-6)
@@ -219,7 +220,7 @@ def test_classifier_score_goes_from_one_to_the_number_of_classes():
     assert np.isfinite(log_softmax(np.array([[1e5, -1e5]]))).all()
 
 
-def test_classes_are_counted_and_compared():
+def test_class_counts_accuracy_and_divergence():
     assert class_accuracy(LABELS, np.where(LABELS == 3, 4, LABELS)) == 0.9
     np.testing.assert_array_equal(count_classes([0, 2, 2], 4), [1, 0, 2, 0])
     np.testing.assert_allclose(kl_divergence([1, 0, 1, 0]), np.log(2))
@@ -230,8 +231,8 @@ def test_classes_are_counted_and_compared():
     assert kl_divergence([1, 1], [1, 0]) == np.inf
 
 
-def test_a_perfect_model_of_stacked_digits_scores_the_floor():
-    """A thousand uniform modes, 26,000 samples: 0.0191 +- 0.0009, of which nothing is real."""
+def test_perfect_stacked_digits_score_the_kl_floor():
+    """26,000 samples of 1,000 uniform modes: a KL of 0.0191 +- 0.0009, which is only bias."""
     rng = np.random.default_rng(0)
     uniform = np.full(1000, 1e-3)
     found = [stacked_modes(rng.integers(1000, size=26_000), uniform) for _ in range(20)]
@@ -247,7 +248,7 @@ def test_a_perfect_model_of_stacked_digits_scores_the_floor():
     np.testing.assert_allclose(found.kl_data, 0.0194, atol=3e-3)
 
 
-def test_modes_that_samples_do_not_reach_are_missing():
+def test_modes_without_samples_are_missing():
     found = stacked_modes(np.arange(600).repeat(3), np.full(1000, 1e-3))
     assert found.modes == 600
     np.testing.assert_allclose(found.kl_uniform, np.log(1000 / 600))
@@ -260,13 +261,13 @@ def test_modes_that_samples_do_not_reach_are_missing():
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1)
 
 
-def on_the_ring(count, scale, modes=8, seed=0):
+def sample_ring(count, scale, modes=8, seed=0):
     rng = np.random.default_rng(seed)
     return RING[rng.integers(modes, size=count)] + scale * rng.normal(size=(count, 2))
 
 
-def test_the_mixture_itself_scores_as_theory_says():
-    found = mixture_modes(on_the_ring(200_000, 0.01), RING, 0.01)
+def test_metrics_of_the_true_mixture_match_theory():
+    found = mixture_modes(sample_ring(200_000, 0.01), RING, 0.01)
     assert found.modes == 8
     np.testing.assert_allclose(found.high_quality, 1 - np.exp(-4.5), atol=1e-3)
     np.testing.assert_allclose(found.covariance_ratio, 1, atol=0.01)
@@ -274,20 +275,20 @@ def test_the_mixture_itself_scores_as_theory_says():
 
 
 def test_collapsed_and_scattered_samples_of_a_mixture():
-    narrow = mixture_modes(on_the_ring(5_000, 0.002, modes=3), RING, 0.01)
+    narrow = mixture_modes(sample_ring(5_000, 0.002, modes=3), RING, 0.01)
     assert narrow.modes == 3
     assert narrow.high_quality == 1 > 1 - np.exp(-4.5)
     np.testing.assert_allclose(narrow.reverse_kl, np.log(8 / 3), atol=1e-2)
     np.testing.assert_allclose(narrow.covariance_ratio, 0.04 / 0.949, rtol=0.05)
-    wide = mixture_modes(on_the_ring(5_000, 0.05), RING, 0.01)
+    wide = mixture_modes(sample_ring(5_000, 0.05), RING, 0.01)
     np.testing.assert_allclose(wide.high_quality, 1 - np.exp(-4.5 / 25), atol=0.02)
 
 
 JUDGES = {
-    "fid": lambda x: fid(drawn()[0][:, : x.shape[-1]], x),
-    "fid, real": lambda x: fid(x, drawn()[0][:, : x.shape[-1]]),
-    "kid": lambda x: kid(drawn()[0][:, : x.shape[-1]], x, np.random.default_rng(0)),
-    "neighbours": lambda x: prdc(drawn()[0][:, : x.shape[-1]], x),
+    "fid": lambda x: fid(random_features()[0][:, : x.shape[-1]], x),
+    "fid, real": lambda x: fid(x, random_features()[0][:, : x.shape[-1]]),
+    "kid": lambda x: kid(random_features()[0][:, : x.shape[-1]], x, np.random.default_rng(0)),
+    "neighbours": lambda x: prdc(random_features()[0][:, : x.shape[-1]], x),
     "score": inception_score,
     "mixture": lambda x: mixture_modes(x[..., :2], RING, 0.01),
 }
@@ -305,14 +306,14 @@ JUDGES = {
         (np.ones((5, 4, 2)), r"must be \[n, d\]"),
     ],
 )
-def test_what_cannot_be_judged_is_an_error_and_no_number(judge, features, words):
+def test_invalid_features_are_rejected(judge, features, words):
     with pytest.raises(UsageError, match=words) as refused:
         JUDGES[judge](features)
     assert "\n" not in str(refused.value)
 
 
-def test_too_few_samples_for_the_metric_are_refused():
-    real, fake = drawn(count=12, size=12)
+def test_too_few_samples_and_invalid_classes_are_rejected():
+    real, fake = random_features(count=12, size=12)
     with pytest.raises(UsageError, match="12 real samples are too few: at least 13"):
         fid(real, fake)
     with pytest.raises(UsageError, match="5 generated samples are too few: at least 6"):
@@ -321,4 +322,4 @@ def test_too_few_samples_for_the_metric_are_refused():
         count_classes([0, 3], 3)
     with pytest.raises(UsageError, match="requested classes"):
         class_accuracy([1, 2], [1])
-    assert fit_gaussian(drawn(count=13, size=12)[0]).covariance.shape == (12, 12)
+    assert fit_gaussian(random_features(count=13, size=12)[0]).covariance.shape == (12, 12)

@@ -7,14 +7,14 @@ import signal
 
 import pytest
 from run_helpers import (
-    a_run,
-    begin,
-    call_to,
-    continued_at,
-    history_of,
-    opened,
-    rows_in,
-    saved,
+    make_chunk,
+    make_state,
+    open_directory,
+    read_environments,
+    read_rows,
+    resume_run,
+    write_first_row,
+    write_run,
 )
 
 from jaxgan.errors import RunError
@@ -22,18 +22,18 @@ from jaxgan.runs import metrics_log
 from jaxgan.runs.metrics_log import MetricsLog
 
 
-def test_a_half_written_line_is_not_a_line(tmp_path, ring):
-    with opened(tmp_path, ring) as directory:
-        begin(tmp_path)
+def test_incomplete_last_line_is_ignored(tmp_path, ring):
+    with open_directory(tmp_path, ring) as directory:
+        write_first_row(tmp_path)
         with open(tmp_path / "metrics.jsonl", "a") as file:
             file.write('{"step": 2')
         assert [row["step"] for row in directory.log.read()] == [1]
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"[]", b"{}", b'{"step": "a"}', b'{"step": 10}'])
-def test_a_damaged_line_is_named_and_nothing_is_dropped(tmp_path, ring, line):
-    with opened(tmp_path, ring) as directory:
-        begin(tmp_path)
+def test_damaged_line_is_reported_and_the_file_unchanged(tmp_path, ring, line):
+    with open_directory(tmp_path, ring) as directory:
+        write_first_row(tmp_path)
         path = tmp_path / "metrics.jsonl"
         content = line + b"\n" + path.read_bytes()
         path.write_bytes(content)
@@ -42,9 +42,9 @@ def test_a_damaged_line_is_named_and_nothing_is_dropped(tmp_path, ring, line):
         assert path.read_bytes() == content
 
 
-def test_lines_of_several_seeds_need_their_seed(tmp_path, ring):
-    with opened(tmp_path, ring, seeds=2) as directory:
-        begin(tmp_path)
+def test_lines_of_several_seeds_need_a_seed(tmp_path, ring):
+    with open_directory(tmp_path, ring, seeds=2) as directory:
+        write_first_row(tmp_path)
         (tmp_path / "metrics.jsonl").write_text((tmp_path / "metrics.jsonl").read_text() * 2)
         with pytest.raises(RunError, match="line 1 of .* is damaged"):
             directory.log.read()
@@ -55,46 +55,46 @@ def test_lines_of_several_seeds_need_their_seed(tmp_path, ring):
     [
         (
             [],
-            "3 lines are missing in {}, from step 10 on: the curves",
+            "{} lacks 3 lines from step 10 on, and so do the curves",
         ),
         (
             [10, 30],
-            "a line is missing in {}, from step 20 on: the curves",
+            "{} lacks a line from step 20 on, and so do the curves",
         ),
         (
             [10, 20],
-            "a line is missing in {}, from step 30 on: the curves",
+            "{} lacks a line from step 30 on, and so do the curves",
         ),
     ],
 )
-def test_lines_that_are_gone_are_remarked(tmp_path, ring, kept, remark):
-    a_run(tmp_path, ring, 10, 20, 30)
+def test_missing_lines_are_reported(tmp_path, ring, kept, remark):
+    write_run(tmp_path, ring, 10, 20, 30)
     path = tmp_path / "metrics.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.unlink()
     if kept:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows if row["step"] in kept))
-    assert continued_at(tmp_path, ring, 30)[0].startswith(remark.format(path))
+    assert resume_run(tmp_path, ring, 30)[0].startswith(remark.format(path))
 
 
-def test_lines_that_were_never_asked_for_are_not_missing(tmp_path, ring):
-    a_run(tmp_path, ring, 10, 20, log_every=20)
-    with opened(tmp_path, ring, log_every=5) as directory:
-        directory.restore(saved(0))
+def test_lines_between_log_steps_are_not_missing(tmp_path, ring):
+    write_run(tmp_path, ring, 10, 20, log_every=20)
+    with open_directory(tmp_path, ring, log_every=5) as directory:
+        directory.restore(make_state(0))
         directory.begin(20)
-        directory.write(call_to(30))
+        directory.write(make_chunk(30))
         directory.save()
         assert directory.take_messages() == []
-    assert [entry["log_every"] for entry in history_of(tmp_path)] == [20, 5]
-    assert continued_at(tmp_path, ring, 30, log_every=7) == []
+    assert [entry["log_every"] for entry in read_environments(tmp_path)] == [20, 5]
+    assert resume_run(tmp_path, ring, 30, log_every=7) == []
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    (remark,) = continued_at(tmp_path, ring, 30, log_every=7)
-    assert remark.startswith(f"a line is missing in {path}, from step 30 on")
+    (remark,) = resume_run(tmp_path, ring, 30, log_every=7)
+    assert remark.startswith(f"{path} lacks a line from step 30 on")
 
 
-def test_lines_of_an_older_version_lack_what_was_logged_since(tmp_path, ring):
-    with opened(tmp_path, ring) as directory:
+def test_lines_of_older_versions_may_lack_metrics(tmp_path, ring):
+    with open_directory(tmp_path, ring) as directory:
         row = {"step": 1, "d_loss": 0.5, "g_loss": 2, "fid": 3.5}
         (tmp_path / "metrics.jsonl").write_text(json.dumps({**row, "unknown": "x"}) + "\n")
         assert directory.log.read() == [row]
@@ -105,7 +105,7 @@ def test_lines_of_an_older_version_lack_what_was_logged_since(tmp_path, ring):
                 directory.log.read()
 
 
-def test_lines_are_written_whole_or_not_at_all(tmp_path):
+def test_lines_are_appended_atomically(tmp_path):
     path = tmp_path / "metrics.jsonl"
     MetricsLog(path).append([{"step": 1}])
     before = path.read_bytes()
@@ -121,41 +121,40 @@ def test_lines_are_written_whole_or_not_at_all(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_what_cannot_be_logged_ends_the_run_with_its_state_saved(tmp_path, ring, monkeypatch):
+def test_logging_failure_ends_the_run_after_saving_the_state(tmp_path, ring, monkeypatch):
     def full(rows):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with opened(tmp_path, ring) as directory:
+    with open_directory(tmp_path, ring) as directory:
         directory.begin(0)
-        directory.write(call_to(10))
-    with opened(tmp_path, ring, log_every=5) as directory:
-        assert directory.restore(saved(0)).step == 10
+        directory.write(make_chunk(10))
+    with open_directory(tmp_path, ring, log_every=5) as directory:
+        assert directory.restore(make_state(0)).step == 10
         directory.begin(10)
         with monkeypatch.context() as patched:
             patched.setattr(metrics_log, "_text", full)
-            directory.write(call_to(20, saving=False))
+            directory.write(make_chunk(20, saving=False))
         assert directory.failure is not None
-        directory.write(call_to(30))  # There may be room again: a gap would be worse.
+        # Not logged even if there is space again: that would leave a gap.
+        directory.write(make_chunk(30))
         with pytest.raises(
             RunError,
             match=r"metrics.jsonl could not be written \(No space left on device\); metrics.jsonl "
             "lacks step 15 to step 30: the state of step 30 is saved",
         ):
             directory.save()
-    assert [row["step"] for row in rows_in(tmp_path)] == [10]
-    (remark,) = continued_at(tmp_path, ring, 30, log_every=5)
-    assert "4 lines are missing" in remark
+    assert [row["step"] for row in read_rows(tmp_path)] == [10]
+    (remark,) = resume_run(tmp_path, ring, 30, log_every=5)
+    assert "lacks 4 lines" in remark
 
 
-def test_an_unforeseen_error_of_logging_does_not_keep_the_state_from_being_saved(
-    tmp_path, ring, monkeypatch
-):
+def test_unexpected_logging_error_does_not_prevent_saving(tmp_path, ring, monkeypatch):
     def fails(*arguments):
         raise ZeroDivisionError
 
     monkeypatch.setattr(MetricsLog, "rows_of", fails)
-    with pytest.raises(ZeroDivisionError), opened(tmp_path, ring) as directory:
-        directory.write(call_to(10))
+    with pytest.raises(ZeroDivisionError), open_directory(tmp_path, ring) as directory:
+        directory.write(make_chunk(10))
     monkeypatch.undo()
-    with opened(tmp_path, ring) as directory:
-        assert directory.restore(saved(0)).step == 10
+    with open_directory(tmp_path, ring) as directory:
+        assert directory.restore(make_state(0)).step == 10

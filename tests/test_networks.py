@@ -38,7 +38,7 @@ def count(player) -> int:
 
 @pytest.mark.parametrize(("shape", "num_classes"), zip(SHAPES, (None, 5, None), strict=True))
 @pytest.mark.parametrize("name", NETWORKS)
-def test_pairs_fit_together_and_the_images(name, shape, num_classes):
+def test_networks_match_each_other_and_the_images(name, shape, num_classes):
     generator, discriminator = NETWORKS[name](shape, True, 8, num_classes)
     model = gan(generator, discriminator, latent_size=6, num_classes=num_classes)
 
@@ -53,7 +53,7 @@ def test_pairs_fit_together_and_the_images(name, shape, num_classes):
     assert jax.tree.structure(state) == jax.tree.structure(jax.eval_shape(model.init, KEY))
 
 
-def test_sizes_are_the_published_ones():
+def test_parameter_counts_match_the_papers():
     # R3GAN for CIFAR-10 without classes: 20.73 and 20.68 million (Huang et al. 2024, appendix D).
     state = shapes_of(*r3gan((32, 32, 3), width=768), latent_size=64)
     assert round(count(state.generator) / 1e6, 2) == 20.73
@@ -75,7 +75,7 @@ def test_sizes_are_the_published_ones():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_width_is_a_setting(name):
+def test_width_increases_the_parameter_counts(name):
     small, large = (shapes_of(*NETWORKS[name]((8, 8, 1), width=width)) for width in (8, 16))
     assert count(small.generator) < count(large.generator)
     assert count(small.discriminator) < count(large.discriminator)
@@ -83,18 +83,18 @@ def test_width_is_a_setting(name):
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("shape", [(2,), (27, 27, 1), (100, 100, 1), (3, 3, 1)])
-def test_what_cannot_be_drawn_is_refused(name, shape):
+def test_unsupported_shapes_are_rejected(name, shape):
     with pytest.raises(UsageError, match=f"--network {name}"):
         NETWORKS[name](shape)
 
 
 @pytest.mark.parametrize("shape", [(14, 14, 1), (10, 10, 1)])
-def test_resnet_refuses_what_its_discriminator_cannot_halve_twice(shape):
+def test_resnet_rejects_sides_not_divisible_by_four(shape):
     with pytest.raises(UsageError, match="resnet needs images whose sides are multiples of 4"):
         resnet(shape)
 
 
-def test_odd_widths_of_r3gan_are_refused():
+def test_r3gan_rejects_widths_not_divisible_by_eight():
     with pytest.raises(UsageError, match="--width 20 of r3gan must be a multiple of 8"):
         r3gan((8, 8, 1), width=20)
 
@@ -107,7 +107,7 @@ def test_sizes_are_halved_to_at_least_four_pixels():
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("player", [0, 1])
-def test_both_players_use_the_labels(name, player):
+def test_both_networks_use_the_labels(name, player):
     network = NETWORKS[name]((8, 8, 1), True, 8, 3)[player]
     inputs = jax.random.normal(KEY, ((4, 6), (4, 8, 8, 1))[player])
     run = jax.jit(network.init_with_output)
@@ -130,7 +130,7 @@ class Stem(nn.Module):
         return append_class_embedding(latents, labels, 3)
 
 
-def test_classes_are_judged_by_projection_and_drawn_from_an_embedding():
+def test_projection_head_and_class_embedding():
     features, labels = jax.random.normal(KEY, (2, 5)), jnp.array([[0, 2], [1, 1]])
     _, variables = Head().init_with_output(KEY, features, labels)
     dense, embedding = variables["params"]["Dense_0"], variables["params"]["Embed_0"]["embedding"]
@@ -147,15 +147,15 @@ def test_classes_are_judged_by_projection_and_drawn_from_an_embedding():
     np.testing.assert_array_equal(out[:, 5:], embedding[labels[:, 0]])
 
 
-def test_embeddings_of_classes_begin_far_shorter_than_latents():
-    """As long as these, they drown them, and every image of a class comes out the same."""
+def test_class_embeddings_are_small_at_initialization():
+    """Embeddings as long as latents would dominate them: images of a class would be alike."""
     latents, labels = jax.random.normal(KEY, (3, 400)), jnp.arange(3)
     joint, _ = Stem().init_with_output(KEY, latents, labels)
     np.testing.assert_allclose(jnp.linalg.norm(joint[:, 400:], axis=1), 1, rtol=0.2)
 
 
-def test_spectral_norms_become_one():
-    """After some power iterations no layer's matrix stretches anything by more than one."""
+def test_spectral_norms_converge():
+    """After power iterations each estimate is the largest singular value of its kernel."""
     _, discriminator = resnet((8, 8, 1), width=16)
     x = jax.random.normal(KEY, (2, 8, 8, 1))
     variables = jax.jit(discriminator.init)(KEY, x)
@@ -175,14 +175,14 @@ def test_spectral_norms_become_one():
     kept = sorted(float(leaf) for path, leaf in sigmas.items() if "sigma" in path)
     assert len(kept) == 11
     np.testing.assert_allclose(kept, largest, rtol=0.02)
-    # The logits are those of weights divided by hand, in networks without norms to divide.
+    # The logits do not depend on the scale of the kernels.
     logits = discriminator.apply(variables, x)
     grown = jax.tree.map(lambda leaf: leaf * (4.0 if leaf.ndim > 1 else 1.0), variables["params"])
     same = discriminator.apply({**variables, "params": grown}, x)
     np.testing.assert_allclose(same, logits, rtol=1e-3, atol=1e-4)
 
 
-def test_r3gan_starts_as_fixup_wants_it():
+def test_r3gan_has_fixup_initialization():
     block = Block(blocks=16)
     x = jax.random.normal(KEY, (2, 4, 4, 32))
     out, variables = block.init_with_output(KEY, x)
@@ -229,7 +229,7 @@ def test_resamplings_at_the_border(name):
     np.testing.assert_allclose(found, np.outer(EDGES[name], EDGES[name]), rtol=1e-5)
 
 
-def test_r3gan_resamples_with_one_three_three_one():
+def test_r3gan_resamples_with_the_filter_1_3_3_1():
     impulse = jnp.zeros((1, 8, 8, 1)).at[0, 4, 4, 0].set(1.0)
     expected, taps = np.zeros((16, 16)), np.array([0.25, 0.75, 0.75, 0.25])
     expected[7:11, 7:11] = np.outer(taps, taps)
@@ -238,7 +238,7 @@ def test_r3gan_resamples_with_one_three_three_one():
     np.testing.assert_allclose(halved[1:3, 1:3], np.outer([0.125, 0.375], [0.125, 0.375]))
 
 
-def test_r3gan_judges_classes_by_the_product_with_their_embedding_alone():
+def test_r3gan_logits_are_products_with_the_class_embedding():
     network = r3gan((8, 8, 1), width=8, num_classes=3)[1]
     x, labels = jax.random.normal(KEY, (2, 8, 8, 1)), jnp.array([0, 2])
     _, variables = network.init_with_output(KEY, x, labels)
@@ -251,7 +251,7 @@ def test_r3gan_judges_classes_by_the_product_with_their_embedding_alone():
 STEP = {"mlp": {}, "dcgan": {}, "resnet": {"loss": "hinge"}, "r3gan": {"loss": "relativistic"}}
 
 
-def step_of(name, dtype):
+def make_model(name, dtype):
     generator, discriminator = NETWORKS[name]((8, 8, 1), True, 16, 3)
     loss = LOSSES[STEP[name].get("loss", "non_saturating")]()
     return gan(generator, discriminator, loss=loss, num_classes=3, latent_size=8, dtype=dtype)
@@ -261,8 +261,8 @@ BATCH = jnp.zeros((8, 8, 8, 1)), jnp.arange(8) % 3
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_no_sum_over_the_batch_is_of_sixteen_bits(name):
-    model = step_of(name, jnp.bfloat16)
+def test_step_has_no_16_bit_reductions(name):
+    model = make_model(name, jnp.bfloat16)
     state = jax.eval_shape(model.init, KEY)
     with allow_f16_reductions(False):
         jax.jit(model.step).lower(KEY, state, BATCH)
@@ -272,7 +272,7 @@ def test_no_sum_over_the_batch_is_of_sixteen_bits(name):
             )
 
 
-def test_the_gradient_of_a_bias_counts_every_pixel():
+def test_bias_gradient_in_bfloat16_is_exact():
     layer = conv.Conv(1, 1)
     x = jnp.zeros((64, 32, 32, 1), jnp.bfloat16)
     variables = layer.init(KEY, x)
@@ -292,10 +292,10 @@ def allow_f16_reductions(allowed):
 
 @pytest.mark.parametrize("player", [0, 1])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_gradients_in_bfloat16_are_those_in_float32(name, player):
-    """Each leaf to a fifth of its own length, or a hundredth of the whole gradient's.
+def test_bfloat16_gradients_match_float32(name, player):
+    """Each leaf to a fifth of its norm plus a hundredth of the norm of the full gradient.
 
-    A bias before a batch norm has no gradient: what it has is rounding alone.
+    The gradient of a bias before batch norm is only rounding error.
     """
     network = NETWORKS[name]((8, 8, 1), True, 16)[player]
     shape = ((64, 8), (64, 8, 8, 1))[player]
@@ -305,7 +305,7 @@ def test_gradients_in_bfloat16_are_those_in_float32(name, player):
         jax.random.key(1), jax.eval_shape(network.apply, init(KEY), inputs).shape
     )
     variables = init(KEY)
-    # Weights that begin at zero would hide what lies behind them.
+    # Weights that are zero at initialization would block the gradients of others.
     params = jax.tree.map(lambda x: x + 0.02 * jax.random.normal(KEY, x.shape), variables["params"])
     rest = {name: x for name, x in variables.items() if name != "params"}
 

@@ -17,8 +17,8 @@ def test_clipped_weights_stay_within_the_limit():
     np.testing.assert_allclose(new["b"], [-0.01], rtol=1e-5)
 
 
-def by_hand(grads, rates, b1, b2s):
-    """Adam with a learning rate and a b2 of its own for every update, in float64."""
+def adam_in_numpy(grads, rates, b1, b2s):
+    """Adam in float64, with a separate learning rate and b2 for every update."""
     m = v = x = 0.0
     for t, (grad, rate, b2) in enumerate(zip(grads, rates, b2s, strict=True), 1):
         m, v = b1 * m + (1 - b1) * grad, b2 * v + (1 - b2) * grad**2
@@ -36,4 +36,4 @@ def test_adam_follows_schedules():
         updates, state = jax.jit(tx.update)(jnp.float32(grad), state)
         params = optax.apply_updates(params, updates)
     rates, b2s = ([float(f(t)) for t in range(6)] for f in (rate, b2))
-    np.testing.assert_allclose(params, by_hand(grads, rates, 0.0, b2s), rtol=1e-4)
+    np.testing.assert_allclose(params, adam_in_numpy(grads, rates, 0.0, b2s), rtol=1e-4)

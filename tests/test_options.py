@@ -1,4 +1,4 @@
-"""The options of the command: what they leave in the run directory, and which are refused."""
+"""Options of the train command: their results in the run directory, and invalid options."""
 
 import dataclasses
 import json
@@ -53,7 +53,7 @@ def read(path):
     return json.loads(path.read_text())
 
 
-def test_a_run_with_many_options_continues_exactly(finished, tmp_path):
+def test_run_with_many_options_resumes_exactly(finished, tmp_path):
     out = tmp_path / "run"
     for steps in (3, 4):
         train.main(dataclasses.replace(SMALL, out=out, steps=steps))
@@ -75,12 +75,12 @@ def test_parameter_counts_are_in_the_description(finished):
     assert description["dataset"]["num_classes"] == 10
 
 
-def test_pictures_have_a_column_for_each_class(finished):
+def test_sample_images_have_a_column_per_class(finished):
     with Image.open(finished / "samples" / "000000004.png") as picture:
         assert picture.size == (10 * 30 + PADDING, 6 * 30 + PADDING)
 
 
-def test_a_generator_is_sampled_by_class(finished):
+def test_saved_generator_samples_by_class(finished):
     sample = load_generator(finished / "generator")
     key = jax.random.key(1)
     threes = sample(key, 4, 3)
@@ -92,7 +92,7 @@ def test_a_generator_is_sampled_by_class(finished):
         sample(key, 4, 10)
 
 
-def test_weights_of_a_critic_are_clipped(finished):
+def test_clip_weights_applies_to_the_discriminator_only(finished):
     dataset = data.load("digits")[0]
     model = build.build_gan(SMALL, dataset)
     state = jax.jit(model.init)(jax.random.key(0))
@@ -103,11 +103,11 @@ def test_weights_of_a_critic_are_clipped(finished):
     assert any(np.abs(leaf).max() > 0.5 for leaf in jax.tree.leaves(state.generator.params))
 
 
-def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
+def test_burn_in_is_counted_in_images_for_both_networks():
     config = dataclasses.replace(SMALL, r1=2.0, final_penalty=0.5)
     rate = build.make_schedule(config, 1e-3, 1e-4)
     d_rate = build.make_schedule(config, 1e-3, 1e-4, updates_per_step=2)
-    # 32 images are two steps of 2 x 8: of the discriminator, four updates.
+    # 32 images are two steps of 2 x 8 images, with four discriminator updates.
     for step, share in ((0, 0.0), (1, 0.5), (2, 1.0), (9, 1.0)):
         expected = 1e-3 + share * (1e-4 - 1e-3)
         np.testing.assert_allclose((rate(step), d_rate(2 * step)), expected, rtol=1e-5)
@@ -123,7 +123,7 @@ def test_burn_in_is_counted_in_images_and_settles_both_players_alike():
     )
 
 
-def test_the_commands_flags_are_the_optimizers_settings(monkeypatch):
+def test_flags_are_passed_to_the_optimizers(monkeypatch):
     seen = []
     monkeypatch.setattr(build, "adam", lambda *args: seen.append(args) or optax.sgd(1.0))
     build.build_optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
@@ -145,20 +145,20 @@ def test_the_commands_flags_are_the_optimizers_settings(monkeypatch):
         ({"dataset": "mnist", "stacked_images": 5, "data_dir": "."}, "stacked_mnist"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(settings, words, tmp_path):
+def test_invalid_options_are_rejected_in_one_line(settings, words, tmp_path):
     with pytest.raises(UsageError, match=words) as refused:
         train.main(dataclasses.replace(SMALL, out=tmp_path / "run", **settings))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_labels_are_needed_for_a_conditional_gan(tmp_path):
+def test_conditional_gan_requires_labels(tmp_path):
     images = np.zeros((20, 8, 8), np.uint8)
     with pytest.raises(UsageError, match="--conditional needs labels, and mine has none"):
         build.build_gan(SMALL, from_arrays(images, name="mine"))
 
 
-def test_images_of_ones_own_train(tmp_path):
+def test_training_on_the_users_images(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "mine.npy", rng.integers(0, 256, (20, 8, 8), np.uint8))
     config = Config(
@@ -172,8 +172,8 @@ def test_images_of_ones_own_train(tmp_path):
     assert train.main(dataclasses.replace(config, data_file=moved, steps=3))["steps"] == 3
 
 
-def test_beside_a_penalty_the_discriminator_goes_without_batch_norm(tmp_path, capsys):
-    """And the header says so; without one, and where there is none, it has nothing to say."""
+def test_penalties_disable_batch_norm_in_the_discriminator(tmp_path, capsys):
+    """The header reports it, but not without a penalty or for networks without batch norm."""
     words = "dcgan (no batch norm in the discriminator, whose gradients are penalized)"
     settings = {"dataset": "digits", "network": "dcgan", "width": 4, "batch_size": 4}
     config = Config(**settings, r1=1.0, steps=2, out=tmp_path / "run")

@@ -18,7 +18,7 @@ def test_grid_places_images_row_by_row():
     assert (sheet[pad + 3 + pad :, pad + 2 * (4 + pad) :] == 0).all()
 
 
-def test_colours_stay_colours(tmp_path):
+def test_color_images_are_saved_in_color(tmp_path):
     images = np.full((1, 2, 2, 3), -1.0)
     images[..., 1] = 1
     plots.save_samples(tmp_path / "a.png", images)
@@ -33,7 +33,7 @@ def test_points_are_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3, plots.FRAMES + 40])
-def test_animation_runs_from_the_first_picture_to_the_last(tmp_path, count):
+def test_animation_contains_the_first_and_last_image(tmp_path, count):
     frames = []
     for i in range(count):
         frames.append(tmp_path / f"{i:03d}.png")
@@ -76,7 +76,7 @@ def test_each_seed_has_a_panel_of_points(tmp_path):
         assert a.size == (2 * b.width, 2 * b.height)
 
 
-def test_a_table_of_several_seeds_has_gaps_where_one_was_frozen():
+def test_table_has_gaps_for_frozen_seeds():
     rows = [{"step": 10, "seed": 4, "x": 1}, {"step": 10, "seed": 5, "x": 2}]
     steps, values = plots.table([*rows, {"step": 20, "seed": 5, "x": 3}], "x")
     np.testing.assert_array_equal(steps, [10, 20])
@@ -102,7 +102,7 @@ def test_curves_of_several_seeds_show_mean_and_spread(monkeypatch, tmp_path):
     np.testing.assert_allclose([edges.min(), edges.max()], [3 - spread, 3 + spread])
 
 
-def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
+def test_files_are_replaced_atomically(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     with pytest.raises(OSError, match="full"), replacing(path) as temporary:
@@ -115,7 +115,7 @@ def test_a_file_is_the_old_one_or_the_whole_new_one(tmp_path):
     assert path.read_text() == "new"
 
 
-def test_curves_show_what_the_outputs_of_a_loss_mean(monkeypatch, tmp_path):
+def test_curves_are_labeled_by_the_outputs_of_the_loss(monkeypatch, tmp_path):
     names = ("d_loss", "g_loss", "d_real", "d_fake", "d_grad_norm", "g_grad_norm")
     old = [{"step": step, **dict.fromkeys(names, 3.0)} for step in (10, 20)]
     new = [{**row, "d_real_positive": 0.9, "d_fake_positive": 0.2} for row in old]

@@ -1,4 +1,4 @@
-"""The README's Python runs as it stands, and its commands are the ones that work."""
+"""The README's Python examples run; its flags, metrics and contracts match the code."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_python_example(blocks):
     assert images.shape == (16, 28, 28, 1)
     assert int(names["state"].step) == 300
     fresh = names["model"].sample(names["key"], names["model"].init(names["key"]), 16)
-    # Untrained, every pixel is grey; trained, the edges are black.
+    # Pixels are gray before training; after it, the edges are black.
     assert images[:, :2].mean() < fresh[:, :2].mean() - 0.2
 
 
@@ -55,7 +55,7 @@ def test_generator_example(blocks, tmp_path, monkeypatch):
 def test_loss_example(blocks):
     names: dict = {}
     exec(blocks[3], names)
-    model = gan(*mlp((4, 4, 1), width=8), loss=names["squared"]())
+    model = gan(*mlp((4, 4, 1), width=8), loss=names["pearson"]())
     key = jax.random.key(0)
     _, metrics = jax.jit(model.step)(key, model.init(key), np.zeros((8, 4, 4, 1), np.float32))
     assert np.isfinite(metrics).all()

@@ -1,4 +1,4 @@
-"""The numbers that the commands compute are those recorded in `regression.json`."""
+"""The commands reproduce the numbers recorded in `regression.json`."""
 
 import json
 
@@ -17,18 +17,18 @@ def recorded():
 
 
 @pytest.mark.parametrize("name", regression.TRAINING)
-def test_metrics_and_files_are_the_recorded_ones(found, recorded, name):
+def test_metrics_and_files_match_the_record(found, recorded, name):
     expected = recorded["runs"][name]
     assert found[name]["fixed"] == expected["fixed"]
     metrics = found[name]["metrics"]
     assert metrics.keys() == expected["metrics"].keys()
     for metric, value in expected["metrics"].items():
-        # Steps of another processor, or of other versions, differ by more and more rounding.
+        # With another processor or other versions, rounding differences grow with every step.
         assert metrics[metric] == pytest.approx(value, rel=0.02, abs=0.02), metric
 
 
 @pytest.mark.parametrize("name", regression.TRAINING)
-def test_digests_are_the_recorded_ones(found, recorded, name):
+def test_digests_match_the_record(found, recorded, name):
     if recorded["machine"] != regression.machine():
         pytest.skip("the digests were recorded with another processor or other versions")
     assert found[name]["digests"] == recorded["digests"][name]

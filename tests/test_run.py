@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from run_helpers import a_run, call_to, everything, opened, saved
+from run_helpers import make_chunk, make_state, open_directory, read_files, write_run
 
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
@@ -15,15 +15,15 @@ from jaxgan.runs import plots
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"steps": 1}'])
-def test_a_summary_that_says_nothing_is_none(tmp_path, ring, content):
-    with opened(tmp_path, ring) as directory:
+def test_incomplete_summary_is_none(tmp_path, ring, content):
+    with open_directory(tmp_path, ring) as directory:
         if content is not None:
             (tmp_path / "summary.json").write_text(content)
         assert directory.summary_at(1) is None
 
 
-def rows_of(seeds: dict[int, int]) -> list[dict]:
-    """Lines of several seeds, each up to its own last step, where every metric is seed + step."""
+def make_rows(seeds: dict[int, int]) -> list[dict]:
+    """Returns rows of several seeds, each up to its last step; every metric is seed + step."""
     return [
         {"step": step, "seed": seed, **dict.fromkeys(Metrics._fields, float(seed + step))}
         for step in range(10, 40, 10)
@@ -36,9 +36,9 @@ class Steps(NamedTuple):
     step: np.ndarray
 
 
-def test_the_summary_of_several_seeds(tmp_path, ring):
-    rows = rows_of({5: 30, 6: 10, 7: 30})
-    with opened(tmp_path, ring, seed=5, seeds=3) as directory:
+def test_summary_of_several_seeds(tmp_path, ring):
+    rows = make_rows({5: 30, 6: 10, 7: 30})
+    with open_directory(tmp_path, ring, seed=5, seeds=3) as directory:
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "metrics.jsonl").write_text(lines)
         directory.frozen[6] = "g_loss is nan at step 15"
@@ -53,80 +53,80 @@ def test_the_summary_of_several_seeds(tmp_path, ring):
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
-def call_of(taken: list[int], g_loss: np.ndarray) -> Chunk:
-    """A call of steps 11 to 15 after which two seeds have taken so many steps."""
+def make_chunk_of_two_seeds(taken: list[int], g_loss: np.ndarray) -> Chunk:
+    """Returns the chunk of steps 11 to 15, after which two seeds have taken `taken` steps."""
     ones = np.ones((2, 5))
     metrics = Metrics(**dict.fromkeys(Metrics._fields, ones) | {"g_loss": g_loss})
     return Chunk(11, 15, metrics, np.array(taken), None, None)
 
 
-def test_a_frozen_seed_is_told_once_and_logged_no_more(tmp_path, ring):
+def test_frozen_seed_is_reported_once_and_no_longer_logged(tmp_path, ring):
     g_loss = np.ones((2, 5))
     g_loss[0, 3:] = np.nan
-    with opened(tmp_path, ring, seed=5, seeds=2, log_every=1) as directory:
-        means = directory.write(call_of([13, 15], g_loss))
+    with open_directory(tmp_path, ring, seed=5, seeds=2, log_every=1) as directory:
+        means = directory.write(make_chunk_of_two_seeds([13, 15], g_loss))
         assert means["g_loss"] == 1
         (news,) = directory.take_messages()
         assert "seed 5 diverged: g_loss is nan at step 14; it keeps its state after step 13" in news
         logged = [(row["step"], row["seed"]) for row in directory.log.read()]
         assert logged == [(11, 5), (11, 6), (12, 5), (12, 6), (13, 5), (13, 6), (14, 6), (15, 6)]
-        directory.write(call_of([13, 15], g_loss))
+        directory.write(make_chunk_of_two_seeds([13, 15], g_loss))
         assert directory.take_messages() == []
         with pytest.raises(
             Diverged, match="every seed .seed 5: g_loss is nan at step 14; seed 6: the state is"
         ):
-            directory.write(call_of([13, 14], g_loss))
+            directory.write(make_chunk_of_two_seeds([13, 14], g_loss))
 
 
 @pytest.mark.parametrize("keep", ["generator", "summary.json"])
-def test_checkpoints_that_are_gone_are_no_new_run(tmp_path, ring, keep):
-    a_run(tmp_path, ring, 10, 20)
+def test_missing_checkpoints_do_not_start_a_new_run(tmp_path, ring, keep):
+    write_run(tmp_path, ring, 10, 20)
     shutil.rmtree(tmp_path / "checkpoints")
     if keep == "generator":
         (tmp_path / "summary.json").unlink()
     else:
         shutil.rmtree(tmp_path / "generator")
-    before = everything(tmp_path)
+    before = read_files(tmp_path)
     with (
         pytest.raises(UsageError, match="without its checkpoints: restore .*checkpoints.*--overwr"),
-        opened(tmp_path, ring) as directory,
+        open_directory(tmp_path, ring) as directory,
     ):
-        directory.restore(saved(0))
-    assert everything(tmp_path) == before
-    assert a_run(tmp_path, ring, 10, overwrite=True)["steps"] == 10
+        directory.restore(make_state(0))
+    assert read_files(tmp_path) == before
+    assert write_run(tmp_path, ring, 10, overwrite=True)["steps"] == 10
 
 
-def test_a_generator_is_there_only_beside_its_checkpoint(tmp_path, ring, monkeypatch):
-    """So that a process killed during the first save leaves none, and can start again."""
+def test_generator_is_written_after_its_checkpoint(tmp_path, ring, monkeypatch):
+    """So that a process killed during the first save leaves none and can start from scratch."""
     generator = tmp_path / "generator" / "generator.json"
-    with opened(tmp_path, ring) as directory:
+    with open_directory(tmp_path, ring) as directory:
         monkeypatch.setattr(directory.checkpoints, "saving", lambda: True)
-        directory.write(call_to(10))
-        directory.write(call_to(20, saving=False))
+        directory.write(make_chunk(10))
+        directory.write(make_chunk(20, saving=False))
         assert not generator.exists()
         monkeypatch.setattr(directory.checkpoints, "saving", lambda: False)
-        directory.write(call_to(30, saving=False))
+        directory.write(make_chunk(30, saving=False))
         assert json.loads(generator.read_text())["step"] == 10
         assert directory.checkpoints.newest() == 10
-        directory.write(call_to(40))
+        directory.write(make_chunk(40))
     assert json.loads(generator.read_text())["step"] == 40
 
 
-def test_a_first_checkpoint_that_fails_leaves_no_generator(tmp_path, ring, monkeypatch):
+def test_failed_first_checkpoint_leaves_no_generator(tmp_path, ring, monkeypatch):
     def full():
         raise RunError("no room")
 
-    with pytest.raises(RunError, match="no room"), opened(tmp_path, ring) as directory:
-        directory.write(call_to(10))
+    with pytest.raises(RunError, match="no room"), open_directory(tmp_path, ring) as directory:
+        directory.write(make_chunk(10))
         monkeypatch.setattr(directory.checkpoints, "wait", full)
         directory.save()
     assert not (tmp_path / "generator").exists()
 
 
-def test_a_generator_that_is_gone_or_old_is_lacking(tmp_path, ring):
-    a_run(tmp_path, ring, 10, 20)
-    with opened(tmp_path, ring) as directory:
-        state = directory.restore(saved(0))
+def test_missing_or_outdated_generator_is_restored(tmp_path, ring):
+    write_run(tmp_path, ring, 10, 20)
+    with open_directory(tmp_path, ring) as directory:
+        state = directory.restore(make_state(0))
         assert not directory.lacks_generator(state)
         about = tmp_path / "generator" / "generator.json"
         content = json.loads(about.read_text())
@@ -135,7 +135,10 @@ def test_a_generator_that_is_gone_or_old_is_lacking(tmp_path, ring):
         directory.restore_generator(state, {"params": {"w": np.full(3, 20)}})
         assert json.loads(about.read_text()) == content
         (remark,) = directory.take_messages()
-        assert remark == f"{tmp_path / 'generator'} was not of step 20: written again"
+        assert (
+            remark
+            == f"{tmp_path / 'generator'} was missing or older than step 20: it was rewritten"
+        )
         for name in ("generator.json", "weights.safetensors"):
             directory.restore_generator(state, {"params": {"w": np.full(3, 20)}})
             assert not directory.lacks_generator(state)
@@ -144,7 +147,7 @@ def test_a_generator_that_is_gone_or_old_is_lacking(tmp_path, ring):
 
 
 @pytest.mark.parametrize("name", ["save_samples", "save_curves", "save_animation"])
-def test_what_cannot_be_drawn_is_remarked_once_and_the_state_is_saved(
+def test_plot_failures_are_reported_once_and_do_not_prevent_saving(
     tmp_path, ring, monkeypatch, name
 ):
     def fails(*arguments):
@@ -152,10 +155,10 @@ def test_what_cannot_be_drawn_is_remarked_once_and_the_state_is_saved(
 
     monkeypatch.setattr(plots, name, fails)
     points = np.zeros((4, 2))
-    with opened(tmp_path, ring) as directory:
-        directory.write(call_to(10, points))
-        directory.write(call_to(20, points))
-        assert directory.finish(saved(20), {})["steps"] == 20
+    with open_directory(tmp_path, ring) as directory:
+        directory.write(make_chunk(10, points))
+        directory.write(make_chunk(20, points))
+        assert directory.finish(make_state(20), {})["steps"] == 20
         (remark,) = directory.take_messages()
         assert "could not be drawn (ZeroDivisionError: of a library)" in remark
         assert directory.checkpoints.newest() == 20

@@ -1,4 +1,4 @@
-"""The averaged generator draws with statistics of its own."""
+"""Sampling from the averaged generator, with its own batch statistics."""
 
 import flax.linen as nn
 import jax
@@ -16,7 +16,7 @@ KEY = jax.random.key(5)
 
 
 class Normed(nn.Module):
-    """The images are the normalised features themselves."""
+    """Its images are the normalized features."""
 
     @nn.compact
     def __call__(self, latents, train=False):
@@ -32,13 +32,13 @@ def model():
     return gan(Normed(), Discriminator((4,)), latent_size=4, ema_decay=0.9)
 
 
-def moved(state, factor):
+def change_average(state, factor):
     return state._replace(ema=jax.tree.map(lambda x: factor * x + 1, state.ema))
 
 
-def test_averaged_weights_have_statistics_of_their_own(model):
-    """Whatever the weights, what they draw has mean zero and variance one: no fog."""
-    state = moved(jax.jit(model.init)(KEY), 5.0)
+def test_averaged_weights_have_their_own_statistics(model):
+    """Samples have mean zero and variance one for any weights."""
+    state = change_average(jax.jit(model.init)(KEY), 5.0)
     images = np.asarray(model.sample(KEY, state, 4000))
     np.testing.assert_allclose(images.mean(0), 0, atol=0.15)
     np.testing.assert_allclose(images.std(0), 1, atol=0.1)
@@ -47,8 +47,8 @@ def test_averaged_weights_have_statistics_of_their_own(model):
     assert fog.std(0).min() > 2
 
 
-def test_the_trained_generators_statistics_do_not_matter(model):
-    state = moved(jax.jit(model.init)(KEY), 2.0)
+def test_statistics_of_the_trained_generator_are_not_used(model):
+    state = change_average(jax.jit(model.init)(KEY), 2.0)
     other = jax.tree.map(lambda x: x + 7, state.generator.stats)
     same = state._replace(generator=state.generator._replace(stats=other))
     np.testing.assert_array_equal(model.sample(KEY, state, 5), model.sample(KEY, same, 5))
@@ -68,16 +68,16 @@ def test_statistics_are_means_over_all_batches():
     assert (np.abs(found["var"] / spread**2 - 1) < 4 * np.sqrt(2 / 1024)).all()
 
 
-def test_a_generator_without_statistics_is_as_it_is(model):
+def test_generator_without_statistics_is_unchanged(model):
     params = {"w": jnp.ones(3)}
     assert Sampler(None, 4).with_batch_statistics(params, {}, KEY) == {"params": params}
 
 
-def test_labels_go_round():
+def test_default_labels_cycle_through_the_classes():
     np.testing.assert_array_equal(cycle_classes(7, 3), [0, 1, 2, 0, 1, 2, 0])
 
 
-def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float32():
+def test_bfloat16_returns_images_and_statistics_in_float32():
     module = Normed()
     variables = module.init(KEY, jnp.zeros((1, 4)))
     latents = jax.random.normal(KEY, (8, 4))
@@ -91,13 +91,13 @@ def test_computing_in_bfloat16_leaves_parameters_statistics_and_results_in_float
     assert np.array_equal(images, images.astype(jnp.bfloat16).astype(jnp.float32))
 
 
-def test_unknown_labels_are_refused():
+def test_labels_of_an_unconditional_generator_are_rejected():
     with pytest.raises(UsageError, match="not conditional"):
         Sampler(Normed(), 4).sample({}, KEY, 3, labels=1)
 
 
 class Labelled(nn.Module):
-    """Its batch norm sees the labels."""
+    """Its batch norm is applied to the labels."""
 
     @nn.compact
     def __call__(self, latents, labels, train=False):
@@ -105,7 +105,7 @@ class Labelled(nn.Module):
         return nn.BatchNorm(use_running_average=not train)(x)
 
 
-def test_statistics_are_of_classes_as_frequent_as_in_the_data():
+def test_statistics_follow_the_class_frequencies():
     params = Labelled().init(KEY, jnp.zeros((1, 4)), jnp.zeros(1, int))
     stats = {"batch_stats": params["batch_stats"]}
     shares = (0.9, 0.1)

@@ -7,7 +7,7 @@ from jaxgan.schedules import SCHEDULES, at, cosine, ema_decay
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize(("start", "end"), [(2e-4, 5e-5), (0.9, 0.99), (0.0, 5e5), (1.0, 0.0)])
-def test_schedules_go_from_start_to_end_and_stay(name, start, end):
+def test_schedules_go_from_start_to_end_and_stay_constant(name, start, end):
     schedule = SCHEDULES[name](start, end, 8)
     values = np.array([schedule(jnp.int32(step)) for step in (0, 4, 8, 100)])
     np.testing.assert_allclose(values, [start, (start + end) / 2, end, end], rtol=1e-5, atol=1e-6)
@@ -18,19 +18,19 @@ def test_cosine_is_a_cosine():
     np.testing.assert_allclose(found, 2 - np.cos(np.pi * np.arange(11) / 10), rtol=1e-5)
 
 
-def test_at_takes_numbers_and_schedules():
+def test_at_accepts_numbers_and_schedules():
     assert at(0.3, 7) == 0.3
     assert at(lambda step: step * 2, 7) == 14
 
 
-def test_weights_halve_with_the_half_life():
+def test_ema_weights_halve_with_the_half_life():
     decay = ema_decay(6400, 64)
     np.testing.assert_allclose(decay(jnp.int32(0)) ** 100, 0.5, rtol=1e-5)
     np.testing.assert_allclose(decay(jnp.int32(10**6)) ** 100, 0.5, rtol=1e-5)
     assert ema_decay(0.0, 64)(jnp.int32(5)) == 0
 
 
-def test_the_average_warms_up_with_the_images_seen():
+def test_ema_warms_up_with_the_images_seen():
     decay = ema_decay(6400, 64, warm_up=0.05)
     for step in (0, 10, 100, 1000):
         half_life = 0.05 * 64 * (step + 1)
@@ -38,7 +38,7 @@ def test_the_average_warms_up_with_the_images_seen():
     np.testing.assert_allclose(decay(jnp.int32(10**5)), 0.5 ** (1 / 100), rtol=1e-6)
 
 
-def test_a_half_life_may_follow_a_schedule():
+def test_half_life_follows_a_schedule():
     decay = ema_decay(cosine(0.0, 6400, 10), 64)
     found = [decay(jnp.int32(step)) for step in (0, 5, 10, 50)]
     np.testing.assert_allclose(found, [0, 0.5 ** (64 / 3200), 0.5**0.01, 0.5**0.01], rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Arrays on disk."""
+"""Storage of arrays on disk."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ ARRAYS = {
 }
 
 
-def test_arrays_come_back_exactly_and_replace_earlier_ones(tmp_path):
+def test_loaded_arrays_are_identical_and_replace_earlier_ones(tmp_path):
     path = tmp_path / "deep" / "arrays.safetensors"
     store.save(path, {"other": np.zeros(3)})
     store.save(path, ARRAYS, {"accuracy": 0.5, "shape": [2, 3]})
@@ -37,7 +37,7 @@ def test_arrays_come_back_exactly_and_replace_earlier_ones(tmp_path):
         lambda content: content.replace(b"sha256", b"sha255"),
     ],
 )
-def test_a_damaged_file_is_noticed(tmp_path, damage):
+def test_damaged_files_are_detected(tmp_path, damage):
     path = tmp_path / "arrays.safetensors"
     store.save(path, ARRAYS)
     path.write_bytes(damage(path.read_bytes()))
@@ -45,7 +45,7 @@ def test_a_damaged_file_is_noticed(tmp_path, damage):
         store.load(path)
 
 
-def test_a_missing_file_and_a_full_disk_are_errors_of_the_system(tmp_path):
+def test_missing_and_unwritable_files_are_os_errors(tmp_path):
     with pytest.raises(FileNotFoundError):
         store.load(tmp_path / "none.safetensors")
     with pytest.raises(OSError, match="No such file|Permission denied|Not a directory"):
@@ -64,7 +64,7 @@ def test_digest_covers_path_dtype_shape_and_bytes():
     assert tree_sha256({"a": jnp.zeros((2, 3))}) == base
 
 
-def test_the_fingerprint_of_a_data_set_covers_types_and_shapes():
+def test_fingerprint_covers_types_and_shapes():
     images, labels = ARRAYS["images"], np.array([3, 5], np.uint8)
     known = fingerprint(images, labels)
     others = (

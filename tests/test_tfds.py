@@ -1,4 +1,4 @@
-"""TFDS's own machinery, checksums on, over tiny data sets served from this machine."""
+"""Preparation by TFDS, with checksums, of tiny data sets from a local server."""
 
 import contextlib
 import errno
@@ -49,8 +49,8 @@ def tiny():
 
 
 @contextlib.contextmanager
-def served(files: dict[str, bytes]):
-    """Gives the address of a web site with these files, and TFDS's record of their checksums."""
+def serve(files: dict[str, bytes]):
+    """Serves these files; yields their URL and their checksums in the format of TFDS."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -81,9 +81,9 @@ def served(files: dict[str, bytes]):
 
 @pytest.fixture
 def site(tiny, monkeypatch, tmp_path_factory):
-    """A web site with the archives; the builders take it for their own, with these checksums.
+    """A local server of the archives, with URL and checksums set in the builders.
 
-    What is decoded of them is kept for one test alone.
+    The cache of decoded arrays is separate for each test.
     """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     files = {
@@ -91,7 +91,7 @@ def site(tiny, monkeypatch, tmp_path_factory):
         for split, names in builders.FILES.items()
         for name, array in zip(names, tiny[split], strict=True)
     }
-    with served(files) as (url, infos):
+    with serve(files) as (url, infos):
         for name in RELATIVES:
             monkeypatch.setattr(builders.make_builder(name), "URL", url)
             monkeypatch.setattr(builders.make_builder(name), "url_infos", infos)
@@ -99,11 +99,11 @@ def site(tiny, monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", RELATIVES)
-def test_prepares_and_reads_without_tensorflow(site, tiny, tmp_path, name):
+def test_data_sets_are_prepared_and_read_without_tensorflow(site, tiny, tmp_path, name):
     for split, count in COUNTS.items():
         images, labels, fingerprint = tfds.load_arrays(name, tmp_path, split)
         assert images.shape == (count, 28, 28, 1)
-        # TFDS shuffles what it prepares: the same pairs in another order.
+        # TFDS shuffles the examples: the same pairs in another order.
         given = {(image.tobytes(), label) for image, label in zip(*tiny[split], strict=True)}
         read = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
         assert read == given
@@ -125,7 +125,7 @@ CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 
 @pytest.fixture
 def cifar(monkeypatch):
-    """A web site with CIFAR-10's archive, of five times four images and three; what is in it."""
+    """A local server of a CIFAR-10 archive, with 5 x 4 and 3 images; yields the examples."""
     rng = np.random.default_rng(1)
     builder = builders.make_builder("cifar10")
     known = builder._cifar_info.fget(SimpleNamespace(name="cifar10"))
@@ -145,7 +145,7 @@ def cifar(monkeypatch):
                 examples[split] += list(zip(images, labels.tolist(), strict=True))
                 by_channel = images.transpose(0, 3, 1, 2).reshape(count, -1)
                 add(file, np.concatenate([labels[:, None], by_channel], axis=1).tobytes())
-    with served({"cifar-10-binary.tar.gz": archive.getvalue()}) as (url, infos):
+    with serve({"cifar-10-binary.tar.gz": archive.getvalue()}) as (url, infos):
         moved = known._replace(url=url + "cifar-10-binary.tar.gz")
         monkeypatch.setattr(builder, "_cifar_info", moved)
         monkeypatch.setattr(builder, "url_infos", infos)
@@ -181,7 +181,7 @@ def test_arrays_are_decoded_once(site, tmp_path, monkeypatch):
     assert tfds.load_arrays("mnist", tmp_path)[2] == first[2]
 
 
-def test_a_damaged_cache_is_decoded_again(site, tmp_path):
+def test_damaged_cache_is_decoded_again(site, tmp_path):
     images, _, fingerprint = tfds.load_arrays("mnist", tmp_path)
     (file,) = tmp_path.glob("mnist/3.0.1/jaxgan-train-*.safetensors")
     images = np.array(images)
@@ -192,7 +192,7 @@ def test_a_damaged_cache_is_decoded_again(site, tmp_path):
     assert store.load(file).arrays.keys() == {"images", "labels"}
 
 
-def test_a_read_only_folder_is_left_alone(site, tmp_path):
+def test_read_only_folder_is_unchanged(site, tmp_path):
     directory = tfds.prepare("mnist", tmp_path)
     before = {path.name for path in directory.iterdir()}
     directory.chmod(0o555)
@@ -201,7 +201,7 @@ def test_a_read_only_folder_is_left_alone(site, tmp_path):
     directory.chmod(0o755)
 
 
-def test_a_wrong_checksum_is_refused(site, tmp_path):
+def test_wrong_checksum_is_rejected(site, tmp_path):
     name = builders.FILES["train"][0]
     site[name] = site[name][:-1] + bytes([site[name][-1] ^ 1])
     with pytest.raises(builders.Unavailable, match="download failed .*hecksum"):
@@ -211,7 +211,7 @@ def test_a_wrong_checksum_is_refused(site, tmp_path):
 
 @pytest.mark.parametrize("place", [0.02, 0.3, 0.6, 0.9])
 @pytest.mark.parametrize("kind", ["flipped", "truncated"])
-def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
+def test_damaged_files_are_detected(site, tiny, tmp_path, place, kind):
     directory = tfds.prepare("mnist", tmp_path)
     (file,) = directory.glob("mnist-train.array_record*")
     content = bytearray(file.read_bytes())
@@ -230,7 +230,7 @@ def test_damaged_files_are_noticed(site, tiny, tmp_path, place, kind):
     ("name", "before", "after"),
     [("dataset_info.json", '"23"', '"22"'), ("features.json", '"1"', '"3"')],
 )
-def test_damaged_descriptions_are_noticed(site, tmp_path, name, before, after):
+def test_damaged_descriptions_are_detected(site, tmp_path, name, before, after):
     directory = tfds.prepare("mnist", tmp_path)
     tfds.load_arrays("mnist", tmp_path)
     text = (directory / name).read_text()
@@ -240,7 +240,7 @@ def test_damaged_descriptions_are_noticed(site, tmp_path, name, before, after):
         tfds.load_arrays("mnist", tmp_path)
 
 
-def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
+def test_missing_files_are_detected(site, tmp_path):
     directory = tfds.prepare("mnist", tmp_path)
     (file,) = directory.glob("mnist-train.array_record*")
     file.unlink()
@@ -248,7 +248,7 @@ def test_missing_files_of_a_prepared_set_are_noticed(site, tmp_path):
         tfds.load_arrays("mnist", tmp_path)
 
 
-def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypatch):
+def test_os_errors_are_not_reported_as_damage(site, tmp_path, monkeypatch):
     directory = tfds.prepare("mnist", tmp_path)
     before = {path: path.read_bytes() for path in directory.iterdir()}
 
@@ -262,7 +262,7 @@ def test_an_error_of_the_system_is_not_taken_for_damage(site, tmp_path, monkeypa
     assert {path: path.read_bytes() for path in directory.iterdir()} == before
 
 
-def test_a_release_of_tfds_that_fails_is_not_taken_for_damage(site, tmp_path, monkeypatch):
+def test_incompatible_tfds_is_not_reported_as_damage(site, tmp_path, monkeypatch):
     tfds.prepare("mnist", tmp_path)
     monkeypatch.delattr(tfds.import_tfds(), "builder_from_directory")
     with pytest.raises(RunError, match="tensorflow-datasets fails on .*: upgrade it"):
@@ -270,9 +270,7 @@ def test_a_release_of_tfds_that_fails_is_not_taken_for_damage(site, tmp_path, mo
 
 
 @pytest.mark.parametrize("missing", ["array_record", "tensorflow_datasets"])
-def test_without_the_packages_that_read_it_mnist_is_one_clear_line(
-    site, tmp_path, monkeypatch, missing
-):
+def test_missing_packages_are_reported_in_one_line(site, tmp_path, monkeypatch, missing):
     tfds.prepare("mnist", tmp_path)
     monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
@@ -285,14 +283,14 @@ def test_without_the_packages_that_read_it_mnist_is_one_clear_line(
     assert "downloadable" not in remark
 
 
-def test_what_was_decoded_before_needs_neither_package(site, tmp_path, monkeypatch):
+def test_cached_arrays_need_neither_package(site, tmp_path, monkeypatch):
     expected = tfds.load_arrays("mnist", tmp_path)
     for name in ("array_record", "tensorflow_datasets"):
         monkeypatch.setitem(sys.modules, name, None)
     assert tfds.load_arrays("mnist", tmp_path)[2] == expected[2]
 
 
-def test_a_user_without_a_home_has_data_in_the_cache(monkeypatch):
+def test_data_root_of_a_user_without_home_is_in_the_cache(monkeypatch):
     def homeless(*args):
         raise RuntimeError("Could not determine home directory.")
 
@@ -304,7 +302,7 @@ def test_a_user_without_a_home_has_data_in_the_cache(monkeypatch):
         tfds.data_root(None)
 
 
-def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
+def test_unresponsive_server_does_not_hang(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "PROBE_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -318,13 +316,13 @@ def test_a_network_that_drops_packets_does_not_hang(tmp_path, monkeypatch):
 def test_real_mnist(mnist_dir):
     images, labels, _ = tfds.load_arrays("mnist", mnist_dir)
     assert images.shape == (60_000, 28, 28, 1)
-    # The class counts that LeCun's training set is known for.
+    # The known class counts of the training set.
     expected = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     np.testing.assert_array_equal(np.bincount(labels), expected)
     np.testing.assert_allclose(images.mean() / 255, 0.1307, atol=1e-4)
 
 
-def test_truncated_real_mnist_is_noticed(mnist_dir, tmp_path):
+def test_truncated_real_mnist_is_detected(mnist_dir, tmp_path):
     copy = tmp_path / "mnist" / "3.0.1"
     shutil.copytree(mnist_dir / "mnist" / "3.0.1", copy, copy_function=shutil.copyfile)
     copy.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The command as users run it."""
+"""The train command, end to end."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from helpers import (
     digest,
     flags,
     launch,
-    metrics_of,
+    read_metrics,
     run_command,
     small,
     wait_until,
@@ -47,7 +47,7 @@ def finished(tmp_path_factory) -> Path:
     return out
 
 
-def test_the_run_directory_holds_the_run(finished):
+def test_run_directory_contents(finished):
     assert {path.name for path in finished.iterdir()} == {
         ".lock",
         "checkpoints",
@@ -73,7 +73,7 @@ def test_the_run_directory_holds_the_run(finished):
         assert animation.n_frames == 4
 
 
-def test_the_generator_is_loadable_on_its_own(finished):
+def test_saved_generator_reproduces_the_last_samples(finished):
     images = load_generator(finished / "generator")(jax.random.key(0), build.NUM_SAMPLES)
     with Image.open(finished / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
@@ -94,12 +94,12 @@ def long(tmp_path_factory) -> Path:
 
 
 @contextlib.contextmanager
-def output(kind: str):
-    """Gives a file for standard output and standard error that cannot be written."""
+def unwritable_file(kind: str):
+    """Yields a file for standard output and standard error that cannot be written."""
     if kind == "full disk":
         with open("/dev/full", "w") as full:
             yield full
-    else:  # A pipe whose reader has gone.
+    else:  # A pipe whose reader is closed.
         read, write = os.pipe()
         os.close(read)
         with open(write, "w", closefd=False) as pipe:
@@ -115,9 +115,9 @@ def output(kind: str):
         (signal.SIGTERM, "closed pipe"),
     ],
 )
-def test_no_output_keeps_a_stopped_run_from_being_saved(tmp_path, number, kind):
+def test_unwritable_output_does_not_prevent_saving(tmp_path, number, kind):
     out = tmp_path / "run"
-    with output(kind) as file:
+    with unwritable_file(kind) as file:
         process = launch(small(out, **LONG), stdout=file, stderr=file)
     wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
     process.send_signal(number)
@@ -127,21 +127,21 @@ def test_no_output_keeps_a_stopped_run_from_being_saved(tmp_path, number, kind):
     assert not (out / "summary.json").exists()
 
 
-def test_a_run_whose_reader_went_away_is_finished(tmp_path, finished):
+def test_run_finishes_with_a_closed_output_pipe(tmp_path, finished):
     out = tmp_path / "run"
-    with output("closed pipe") as file:
+    with unwritable_file("closed pipe") as file:
         process = launch(small(out), stdout=file, stderr=file)
     assert process.wait() == 0
     assert_same_run(out, finished)
 
 
-def test_a_log_has_a_line_from_time_to_time(tmp_path, monkeypatch, capsys):
+def test_progress_lines_are_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     train.main(small(tmp_path / "run", steps=20))
     first, last = re.findall(r"step .* left", capsys.readouterr().out)
     number = r"-?\d+\.\d+"
     assert re.fullmatch(
-        rf"step 10 of 20: d_loss {number}, g_loss {number}, D {number}/{number}, "
+        rf"step 10 of 20: d_loss {number}, g_loss {number}, d_real/d_fake {number}/{number}, "
         r"[\d,]+ images/s, \d\d:\d\d left",
         first,
     )
@@ -149,14 +149,14 @@ def test_a_log_has_a_line_from_time_to_time(tmp_path, monkeypatch, capsys):
     assert last.endswith("00:00 left")
 
 
-def test_a_log_says_how_fast_it_went_since_the_line_before():
+def test_progress_line_shows_the_speed_since_the_last_line():
     metrics = {"d_loss": 1, "g_loss": 2, "d_real": 0.5, "d_fake": 0.25}
     assert progress.format_line(metrics, (1_000, 10.0), (4_000, 40.0), 10_000, 64) == (
-        "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, D 0.50/0.25, 6,400 images/s, 01:00 left"
+        "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, d_real/d_fake 0.50/0.25, 6,400 images/s, 01:00 left"
     )
 
 
-def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch, capsys, finished):
+def test_signal_before_the_first_step_stops_at_step_zero(tmp_path, monkeypatch, capsys, finished):
     init = train.format_header
 
     def interrupted(*arguments):
@@ -173,7 +173,7 @@ def test_a_signal_before_the_first_call_ends_the_run_there(tmp_path, monkeypatch
     assert_same_run(out, finished)
 
 
-def test_a_second_signal_acts_at_once(tmp_path):
+def test_second_signal_stops_at_once(tmp_path):
     config = small(tmp_path / "run", steps=100_000, steps_per_call=2_000)
     code = (
         "import signal, sys; from jaxgan import train\n"
@@ -190,7 +190,7 @@ def test_a_second_signal_acts_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, "[]", "{"])
-def test_a_run_whose_summary_is_missing_is_summed_up(tmp_path, finished, content):
+def test_missing_summary_is_written_again(tmp_path, finished, content):
     out = tmp_path / "run"
     train.main(small(out))
     (out / "training.gif").unlink()
@@ -203,7 +203,7 @@ def test_a_run_whose_summary_is_missing_is_summed_up(tmp_path, finished, content
     assert (out / "training.gif").exists()
 
 
-def test_killed_while_a_checkpoint_is_written(tmp_path, long):
+def test_run_killed_while_saving_a_checkpoint_resumes_exactly(tmp_path, long):
     out = tmp_path / "run"
     for _ in range(2):
         process = launch(small(out, **LONG | {"checkpoint_every": 10}))
@@ -216,7 +216,7 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, long):
     assert len(list((out / "checkpoints").iterdir())) == 3
 
 
-def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, capsys):
+def test_damaged_newest_checkpoint_is_reported_and_skipped(finished, tmp_path, capsys):
     out = tmp_path / "run"
     train.main(small(out, steps=40))
     for file in (out / "checkpoints" / "40").rglob("*"):
@@ -230,39 +230,39 @@ def test_a_damaged_newest_checkpoint_is_said_and_survived(finished, tmp_path, ca
 
 
 @pytest.fixture(scope="module")
-def several(tmp_path_factory) -> Path:
+def several_seeds(tmp_path_factory) -> Path:
     """A run of `SMALL` with the seeds 100 to 102, never interrupted."""
     out = tmp_path_factory.mktemp("several") / "run"
     train.main(small(out, seeds=3, seed=100))
     return out
 
 
-def test_several_seeds_share_a_run_directory(several):
-    rows = metrics_of(several)
+def test_several_seeds_share_a_run_directory(several_seeds):
+    rows = read_metrics(several_seeds)
     assert [(row["step"], row["seed"]) for row in rows] == [
         (step, seed) for step in range(10, 70, 10) for seed in (100, 101, 102)
     ]
-    summary = json.loads((several / "summary.json").read_text())
+    summary = json.loads((several_seeds / "summary.json").read_text())
     assert list(summary["seeds"]) == ["100", "101", "102"]
     assert summary["seeds"]["102"]["final"]["g_loss"] == rows[-1]["g_loss"]
     last = [row["d_loss"] for row in rows[-3:]]
     assert summary["mean"]["d_loss"] == pytest.approx(np.mean(last))
     assert summary["std"]["d_loss"] == pytest.approx(np.std(last, ddof=1))
     with pytest.raises(RunError, match="of the seeds 100, 101, 102: choose one"):
-        load_generator(several / "generator")
-    with Image.open(several / "samples" / "000000060.png") as picture:
+        load_generator(several_seeds / "generator")
+    with Image.open(several_seeds / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
     tall = 28 + PADDING
     for k in range(3):
-        sample = load_generator(several / "generator" / str(100 + k))
+        sample = load_generator(several_seeds / "generator" / str(100 + k))
         images = sample(jax.random.key(100 + k), build.NUM_SAMPLES)
         row = grid(np.asarray(images[:SAMPLES_A_SEED]), columns=SAMPLES_A_SEED).astype(int)
         found = drawn[k * tall : (k + 1) * tall + PADDING]
         assert np.abs(found - row).max() <= 1
 
 
-def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
-    several, tmp_path, monkeypatch
+def test_interrupted_and_extended_seeds_equal_uninterrupted_ones(
+    several_seeds, tmp_path, monkeypatch
 ):
     out = tmp_path / "run"
     train.main(small(out, seeds=3, seed=100, steps=20))
@@ -278,11 +278,11 @@ def test_several_seeds_stopped_and_extended_end_as_if_they_had_not_been(
         train.main(small(out, seeds=3, seed=100, steps_per_call=5))
     monkeypatch.undo()
     train.main(small(out, seeds=3, seed=100))
-    assert_same_run(out, several)
+    assert_same_run(out, several_seeds)
 
 
-def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
-    several, tmp_path, monkeypatch, capsys
+def test_diverged_seed_is_reported_and_the_run_continues(
+    several_seeds, tmp_path, monkeypatch, capsys
 ):
     built = build.build_gan
 
@@ -302,8 +302,8 @@ def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
     assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
     assert summary["seeds"]["101"]["steps"] == 32
     assert summary["seeds"]["101"]["final"]["step"] == 30
-    assert [row for row in metrics_of(out) if row["seed"] != 101] == [
-        row for row in metrics_of(several) if row["seed"] != 101
+    assert [row for row in read_metrics(out) if row["seed"] != 101] == [
+        row for row in read_metrics(several_seeds) if row["seed"] != 101
     ]
     about = json.loads((out / "generator" / "101" / "generator.json").read_text())
     assert (about["step"], about["seed"]) == (32, 101)
@@ -311,7 +311,7 @@ def test_a_seed_that_diverges_is_reported_and_the_run_goes_on(
     assert "seed 101 diverged: g_loss is nan at step 33" in capsys.readouterr().out
 
 
-def test_an_absurd_learning_rate_ends_in_one_clear_line(tmp_path, capsys, monkeypatch):
+def test_divergence_is_reported_in_one_line(tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     status = run_command(monkeypatch, flags(small(out, learning_rate=1e6, steps=2_000)))
     assert status == 1
@@ -329,26 +329,26 @@ def _digits():
     return load("digits")[0]
 
 
-def test_fewer_steps_than_were_taken_are_refused(finished):
-    with pytest.raises(UsageError, match="taken 60 steps already"):
+def test_fewer_steps_than_taken_are_rejected(finished):
+    with pytest.raises(UsageError, match="already taken 60 steps, more than --steps 59"):
         train.main(small(finished, steps=59))
 
 
-def test_another_configuration_is_refused(finished):
+def test_another_configuration_is_rejected(finished):
     before = digest(finished)
     with pytest.raises(UsageError, match="batch_size is 8 there and 9 now"):
         train.main(small(finished, batch_size=9))
     assert digest(finished) == before
 
 
-def test_overwrite_starts_afresh(tmp_path, finished):
+def test_overwrite_starts_from_scratch(tmp_path, finished):
     out = tmp_path / "run"
     train.main(small(out, seed=5, steps=20))
     train.main(small(out, overwrite=True))
     assert_same_run(out, finished)
 
 
-def test_without_data_it_trains_on_digits_and_says_so(tmp_path, capsys, no_network):
+def test_training_without_data_falls_back_to_digits(tmp_path, capsys, no_network):
     train.main(small(tmp_path / "run", dataset=None, steps=10))
     assert "training on scikit-learn's digits" in capsys.readouterr().out
     content = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -356,18 +356,18 @@ def test_without_data_it_trains_on_digits_and_says_so(tmp_path, capsys, no_netwo
     assert "MNIST is neither on disk" in content["dataset"]["remark"]
 
 
-def test_mixtures_train(tmp_path):
+def test_training_on_a_mixture(tmp_path):
     summary = train.main(small(tmp_path / "run", dataset="ring", steps=40))
     assert summary["steps"] == 40
     assert np.isfinite(list(summary["final"].values())).all()
 
 
-def test_asking_for_help_does_not_load_jax():
+def test_importing_the_command_does_not_import_jax():
     code = "import sys, jaxgan.train, jaxgan.runs.config; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_mnist_begins_to_look_like_digits(tmp_path, mnist_dir):
+def test_mnist_samples_resemble_digits(tmp_path, mnist_dir):
     out = tmp_path / "run"
     config = Config(dataset="mnist", data_dir=mnist_dir, steps=400, out=out)
     summary = train.main(config)
@@ -377,5 +377,5 @@ def test_mnist_begins_to_look_like_digits(tmp_path, mnist_dir):
     border = np.concatenate([images[:, :3].ravel(), images[:, -3:].ravel()])
     assert border.mean() < -0.5  # Dark at the edges,
     assert images[:, 8:20, 8:20].mean() > border.mean() + 0.3  # strokes in the middle,
-    assert images.std(axis=0).mean() > 0.1  # and not always the same.
+    assert images.std(axis=0).mean() > 0.1  # and different images.
     assert 0.2 < summary["final"]["d_loss"] < 2.5

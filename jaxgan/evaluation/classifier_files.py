@@ -55,8 +55,8 @@ def load(path: Path) -> Trained:
         variables, about, digest = store.load(path)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"no classifier can be loaded from {path} ({error}): delete that file, and it is "
-            "trained again, or install the package again"
+            f"the classifier in {path} cannot be loaded ({error}): reinstall jaxgan if the file is "
+            "part of it, otherwise delete the file to train the classifier again"
         ) from error
     return Trained(variables, digest, about)
 
@@ -76,8 +76,8 @@ def find_classifier(train: Images, test: Images, data_flag: str = "") -> Trained
     trained = load(path)
     if trained.about["fingerprint"] != train.fingerprint:
         raise RunError(
-            f"{path} is the classifier of {trained.about['dataset']}, and not of these "
-            f"{train.name}: delete that file, and one is trained"
+            f"{path} is the classifier of {trained.about['dataset']}, not of {train.name}: delete "
+            "the file to train the right one"
         )
     return trained
 
@@ -99,7 +99,7 @@ def train_and_save(
 
     if path.exists():
         raise UsageError(
-            f"{path} exists, and numbers may refer to it: choose another --out, or delete it"
+            f"{path} exists, and scores may depend on it: choose another --out, or delete it"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     task = "classes" if classifier.has_classes(train) else ROTATIONS

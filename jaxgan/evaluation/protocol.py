@@ -77,9 +77,9 @@ def remark_on_few_samples(count: int, size: int) -> list[str]:
             f"FID of {count:,} samples with {size:,} features is biased upwards: compare it with "
             "FID of equally many samples only"
         )
-    if count < SUBSET_SIZE:
+    if count <= SUBSET_SIZE:
         remarks.append(
-            f"KID of {count:,} samples is a single estimate, since a subset has {SUBSET_SIZE:,}: "
-            "its deviation is large"
+            f"KID of {count:,} samples is a single estimate, not a mean over subsets of "
+            f"{SUBSET_SIZE:,}: its sampling error is large"
         )
     return remarks

@@ -25,7 +25,7 @@ PROTOCOLS: dict[type, MakeProtocol] = {
     Stacked: stacked.make_protocol,
     Mixture: mixtures.make_protocol,
 }
-"""By kind of data."""
+"""The function that makes the protocol, by the type of the data set."""
 
 
 class Reference(NamedTuple):
@@ -58,7 +58,7 @@ def load_reference(
     protocol = PROTOCOLS[type(splits.train)](run, splits, inception)
     count = limit_samples(protocol, samples, splits)
     if count < samples:
-        print_lines(f"there are {count:,} real samples to compare with: drawing as many samples")
+        print_lines(f"only {count:,} real samples are available: generating as many")
     drawn, key = protocol.num_samples(count), evaluation_key(0)
     features, _ = extract_real_features(protocol, splits.test, f"test {drawn}", key)
     remarks = protocol.remark(count, features.features.shape[1])
@@ -71,8 +71,8 @@ def check_data(run: Description) -> None:
     if load_split(run, None).fingerprint != run.dataset.fingerprint:
         flag = "--data-dir" if run.config.data_file is None else "--data-file"
         raise UsageError(
-            f"{run.dataset.name} is not what the run was trained on: give the {flag} of that, or "
-            "restore it"
+            f"{run.dataset.name} differs from the data that the run was trained on: restore those "
+            f"data, or give their location by {flag}"
         )
 
 

@@ -41,7 +41,7 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
             real=real.features[:count],
             fake=fake.features[:count],
             logits=None if fake.logits is None else fake.logits[:count],
-            triples=fake.classes[:SAMPLES],
+            triples=fake.classes,
             class_frequencies=train.class_frequencies,
         )
 

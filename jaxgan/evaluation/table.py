@@ -2,6 +2,9 @@
 
 from jaxgan.metrics import BY_NAME
 
+ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
+"""Which values of a metric are better."""
+
 
 def format_table(results: dict[str, dict]) -> str:
     """Returns a table with real data of the training split first, and the protocol below it.
@@ -11,7 +14,7 @@ def format_table(results: dict[str, dict]) -> str:
     first = next(iter(results.values()))
     found = [first["real"], *(result["mean"] for result in results.values())]
     names = [name for name in BY_NAME if any(name in scores for scores in found)]
-    lines = [["", *(BY_NAME[name].title for name in names)]]
+    lines = [["", *(f"{BY_NAME[name].title}{ARROWS[BY_NAME[name].direction]}" for name in names)]]
     lines.append(["real (training split)", *(format_cell(name, first["real"]) for name in names)])
     for run, result in results.items():
         cells = (format_cell(name, result["mean"], result["std"]) for name in names)

@@ -54,7 +54,8 @@ class Metric(NamedTuple):
     direction: which values are better; "" for a value that is right at that of real data.
     function: from the named fields of a `Comparison` to a number, or to a named tuple that has the
     metric as a field. It is not called, and the metric has no value, if one of the fields is None.
-    quick: whether it is also computed during training. scale: factor of the number in tables.
+    panel: for a metric that is quick enough for training, the title of its panel in `curves.png`.
+    scale: factor of the number in tables.
     """
 
     name: str
@@ -63,8 +64,13 @@ class Metric(NamedTuple):
     direction: Literal["lower", "higher", ""]
     function: Callable
     inputs: tuple[str, ...]
-    quick: bool = False
+    panel: str = ""
     scale: float = 1
+
+    @property
+    def quick(self) -> bool:
+        """Whether the metric is also computed during training."""
+        return bool(self.panel)
 
     def format(self, mean: float, std: float | None = None) -> str:
         """Returns a value as tables show it, with its standard deviation if there is one."""
@@ -80,12 +86,13 @@ FEATURES = ("real", "fake")
 MIXTURE = ("points", "means", "scale")
 CLASSES = ("classes", "requested")
 STACKED = ("triples", "class_frequencies")
+SHARES = "fraction of samples"
 METRICS = (
-    Metric("fid", "FID", 2, "lower", fid, FEATURES, quick=True),
+    Metric("fid", "FID", 2, "lower", fid, FEATURES, "Frechet distance"),
     Metric("kid", "KID x 1000", 2, "lower", kid, (*FEATURES, "rng"), scale=1000),
     Metric("score", "IS", 2, "higher", inception_score, ("logits",)),
-    Metric("precision", "precision", 3, "higher", prdc, FEATURES, quick=True),
-    Metric("recall", "recall", 3, "higher", prdc, FEATURES, quick=True),
+    Metric("precision", "precision", 3, "higher", prdc, FEATURES, SHARES),
+    Metric("recall", "recall", 3, "higher", prdc, FEATURES, SHARES),
     Metric("density", "density", 3, "higher", prdc, FEATURES),
     Metric("coverage", "coverage", 3, "higher", prdc, FEATURES),
     Metric("class_kl", "class KL", 3, "lower", class_kl, ("classes", "labels", "num_classes")),
@@ -93,8 +100,8 @@ METRICS = (
         "asked_accuracy", "class accuracy", 3, "higher", class_accuracy, ("classes", "requested")
     ),
     Metric("cas", "CAS", 3, "higher", float, ("classification_accuracy",)),
-    Metric("modes", "modes", 1, "higher", mixture_modes, MIXTURE, quick=True),
-    Metric("high_quality", "high quality", 3, "", mixture_modes, MIXTURE, quick=True),
+    Metric("modes", "modes", 1, "higher", mixture_modes, MIXTURE, "modes"),
+    Metric("high_quality", "high quality", 3, "", mixture_modes, MIXTURE, SHARES),
     Metric("reverse_kl", "reverse KL", 3, "lower", mixture_modes, MIXTURE),
     Metric("covariance_ratio", "covariance ratio", 3, "", mixture_modes, MIXTURE),
     Metric("modes", "modes", 1, "higher", stacked_modes, STACKED),

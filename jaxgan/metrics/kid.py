@@ -26,7 +26,7 @@ def kid(
     subsets: int = SUBSETS,
     subset_size: int = SUBSET_SIZE,
 ) -> KID:
-    """Returns the unbiased squared MMD of random subsets of features (Binkowski et al. 2018).
+    """Returns the mean unbiased squared MMD of random subsets of features (Binkowski et al. 2018).
 
     It may be negative. Subsets are drawn without replacement; a set no larger than a subset is used
     whole, and if both sets are, there is a single estimate. The fewer features, the larger the

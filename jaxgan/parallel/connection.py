@@ -30,15 +30,15 @@ UNANSWERED = (
     "the processes of the run did not find one another: check that all were started, and that "
     "--coordinator is the host of the first one and a free port there"
 )
-_on_exit, _witness = contextlib.ExitStack(), contextlib.ExitStack()
-"""What to do when this process ends normally, and what ends its witness."""
+_on_exit, _watchdog = contextlib.ExitStack(), contextlib.ExitStack()
+"""What to do when this process ends normally, and what ends its watchdog."""
 _exits = itertools.count()
 
 
 def start(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Joins the other processes. To be called before JAX is used for anything else.
 
-    JAX finds out what is None from Slurm, Open MPI, Kubernetes or Cloud TPU.
+    JAX detects arguments that are None from Slurm, Open MPI, Kubernetes or Cloud TPU.
     Raises `UsageError` if it cannot, and `RunError` if the other processes do not answer.
     """
     if jax.distributed.is_initialized():
@@ -59,7 +59,7 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
             ).result()
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"the processes of this run cannot be found out ({error}): give --coordinator, "
+            f"the processes of this run could not be detected ({error}): give --coordinator, "
             "--num-processes and --process-id"
         ) from error
     except RuntimeError as error:
@@ -68,14 +68,14 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
         timer.cancel()
     check_devices()
     _start_watch()
-    _start_witness()
+    _start_watchdog()
     if len({len(jax.local_devices(process)) for process in range(process_count())}) > 1:
-        raise UsageError("the processes of this run have different numbers of devices")
+        raise UsageError("all processes of a run must have the same number of devices")
 
 
-def dismiss_witness() -> None:
-    """Ends the witness, see `_start_witness`, in a process that is about to end by itself."""
-    _witness.close()
+def end_watchdog() -> None:
+    """Ends the watchdog, see `_start_watchdog`, before this process ends by itself."""
+    _watchdog.close()
 
 
 @contextlib.contextmanager
@@ -146,23 +146,23 @@ def _watch(barrier: Callable[[str, int], None], stopped: threading.Event) -> Non
             _exit(GONE, 1)
 
 
-def _start_witness() -> None:
-    """Starts a small process that prints a line if this one ends without a message of its own.
+def _start_watchdog() -> None:
+    """Starts a watchdog: a small process that prints a line if this one ends without a message.
 
     JAX aborts a process as soon as the first one is gone.
     """
     code = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr)"
-    witness = subprocess.Popen(
+    watchdog = subprocess.Popen(
         [sys.executable, "-IS", "-c", code, f"jaxgan: {ABORTED}"],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
-    _witness.callback(witness.communicate, b"dismissed")
-    atexit.register(_witness.close)
+    _watchdog.callback(watchdog.communicate, b"dismissed")
+    atexit.register(_watchdog.close)
 
 
 def _exit(message: str, status: int) -> None:
     with contextlib.suppress(OSError):
         os.write(2, f"jaxgan: {message}\n".encode())
-    dismiss_witness()
+    end_watchdog()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""Verbs for several processes, on one host or on several, that compute one run together.
+"""Functions for runs of several processes, on one host or on several.
 
 The first process writes what the run leaves on disk. Where there is one process only, these
 functions do nothing beside their action. The processes are started together and find one another
@@ -94,12 +94,16 @@ def print_lines(*lines: str) -> None:
             print(f"jaxgan: {line}", flush=True)
 
 
-def check_same(what: str, value: str, advice: str = "give all of them the same") -> None:
-    """Raises `UsageError`, in every process, unless all have the same value of something."""
+def check_same(what: str, value: str, advice: str = "") -> None:
+    """Raises `UsageError` in every process unless all have the same value.
+
+    what: names the value. advice: what to do; by default, to give every process the same.
+    """
     if process_count() == 1:
         return
     digest = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint8)
     if len(np.unique(multihost_utils.process_allgather(digest), axis=0)) > 1:
+        advice = advice or f"give every process the same {what}"
         raise UsageError(f"the processes of this run differ in {what}: {advice}")
 
 

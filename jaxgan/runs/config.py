@@ -20,8 +20,8 @@ Count = Annotated[int, Range(1, 2**31 - 1, "at least 1 and below 2**31")]
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")]
 Index = Annotated[int, Range(0, 2**31 - 1, "at least 0 and below 2**31")]
 Fraction = Annotated[float, Range(0, BELOW_ONE, "at least 0 and below 1")]
-Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and a float32")]
-Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and a float32")]
+Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")]
+Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and at most 3.4e38")]
 
 DatasetName = Literal[
     "mnist", "fashion_mnist", "kmnist", "cifar10", "digits", "stacked_mnist", "ring", "grid"
@@ -47,19 +47,19 @@ class RunSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """The examples that the discriminator compares generated ones with."""
+    """The training data."""
 
     dataset: DatasetName | None = None
     """data set; if not given, mnist, or digits if mnist is neither on disk nor downloadable"""
     data_dir: Path | None = None
     """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
     data_file: Path | None = None
-    """your own images instead of a data set: a .npy file, uint8 [n, h, w] or [n, h, w, c], or a
-    folder of pictures, in which each folder is a class"""
+    """your own images instead of a data set: a .npy file, uint8 [n, h, w] or [n, h, w, c] with c 1
+    or 3, or a folder of pictures of one size, whose subfolders, if any, are the classes"""
     image_size: Count | None = None
     """height and width to which images are padded with black, such as 32 for mnist"""
     stacked_images: Count | None = None
-    """number of images of a fixed set of stacked_mnist; if not given, every step has new images"""
+    """size of a fixed training set of stacked_mnist; if not given, every step has new images"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ class NetworkSettings:
     conditional: bool = False
     """pass class labels to both networks"""
     pack: Count = 1
-    """number of images that the discriminator sees at a time (PacGAN)"""
+    """number of images that are joined along their channels for the discriminator (PacGAN)"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """type that the networks compute in; parameters are float32"""
 
@@ -86,7 +86,7 @@ class LossSettings:
     """The loss, its penalties and the augmentation of images."""
 
     loss: LossName = "non_saturating"
-    """loss of both networks"""
+    """loss of the generator and the discriminator"""
     r1: Weight = 0.0
     """gamma of the gradient penalty at real images; 0 for none"""
     r2: Weight = 0.0
@@ -114,7 +114,7 @@ class OptimizerSettings:
     beta2: Fraction = 0.999
     """decay rate of Adam's second moment"""
     clip_weights: Weight = 0.0
-    """largest absolute weight of the discriminator (WGAN: 0.01); 0 for no limit"""
+    """limit to which the discriminator's parameters are clipped (WGAN: 0.01); 0 for none"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,16 +131,16 @@ class AverageSettings:
 class ScheduleSettings:
     """Settings that change during the first images of the run, the burn-in."""
 
-    burn_in: Annotated[int, Range(0, LARGEST_FLOAT32, "at least 0 and a float32")] = 0
+    burn_in: Annotated[int, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")] = 0
     """length of the burn-in, in images; all settings are constant after it"""
     schedule: Literal["cosine", "linear"] = "cosine"
     """shape of the change"""
     final_learning_rate: Rate | None = None
-    """learning rate after the burn-in"""
+    """learning rate after the burn-in; if not given, it does not change"""
     final_beta2: Fraction | None = None
-    """beta2 after the burn-in"""
+    """beta2 after the burn-in; if not given, it does not change"""
     final_penalty: Weight = 1.0
-    """factor of the weights of all penalties after the burn-in"""
+    """factor that the weights of all penalties are multiplied by after the burn-in"""
     ema_burn_in: bool = False
     """let the half-life of the average grow from 0 over the burn-in"""
 
@@ -150,9 +150,10 @@ class DeviceSettings:
     """The devices and processes that compute the run."""
 
     devices: Count | Literal["all"] = 1
-    """number of devices of each process that share each batch or, with several seeds, the seeds"""
+    """number of devices of each process, or all; they share each batch or, with --seeds, the
+    seeds"""
     deterministic: bool = False
-    """make a GPU repeat its results bit for bit, as a CPU always does; slower"""
+    """make results on a GPU reproducible bit for bit, as they are on a CPU; slower"""
     distributed: bool = False
     """join the other processes that Slurm, Open MPI, Kubernetes or Cloud TPU started"""
     coordinator: str | None = None
@@ -182,8 +183,8 @@ class OutputSettings:
     checkpoint_every: Count = 2_000
     """steps between checkpoints; the last three are kept"""
     evaluate_every: Count | None = None
-    """steps between evaluations of 2,000 samples during training, which keep the generator with
-    the best FID; if not given, there are none"""
+    """steps between evaluations of 2,000 samples during training, whose scores are logged; of
+    images, the generator with the best FID is kept; if not given, there are none"""
 
 
 GROUPS = {
@@ -213,7 +214,7 @@ class Config(
     DataSettings,
     RunSettings,
 ):
-    """Train a GAN. The result depends on these settings and the seed alone.
+    """Train a GAN. With the same settings, data, versions and machine, the result is the same.
 
     The same command continues a run that was stopped; a larger --steps extends it.
     """
@@ -226,7 +227,8 @@ BOOKKEEPING = frozenset(
     "steps data_dir data_file out overwrite steps_per_call log_every sample_every checkpoint_every "
     "evaluate_every devices distributed coordinator num_processes process_id".split()
 )
-"""The settings that may change when a run is continued: they do not decide its state."""
+"""The settings that may change when a run is continued. Those of devices and processes change its
+state by rounding errors only, and the others do not change it."""
 
 
 def check_config(config: Config) -> None:
@@ -240,7 +242,7 @@ def check_config(config: Config) -> None:
     }
     for flag, given in changing.items():
         if given and not config.burn_in:
-            raise UsageError(f"{flag} needs --burn-in, the number of images until it is reached")
+            raise UsageError(f"{flag} needs --burn-in, the length of the burn-in in images")
     if config.batch_size % config.pack:
         raise UsageError(
             f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}"
@@ -250,14 +252,14 @@ def check_config(config: Config) -> None:
             f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below 2**31"
         )
     if config.seed + config.seeds > 2**32:
-        raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be below 2**32")
+        raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be at most 2**32")
     _check_processes(config)
 
 
 def _check_processes(config: Config) -> None:
     by_hand = (config.coordinator, config.num_processes, config.process_id)
     if by_hand.count(None) not in (0, 3):
-        raise UsageError("--coordinator, --num-processes and --process-id need one another")
+        raise UsageError("--coordinator, --num-processes and --process-id must be given together")
     if config.coordinator is None:
         return
     if not re.fullmatch(r"\S+:\d+", config.coordinator):

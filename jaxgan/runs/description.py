@@ -1,4 +1,4 @@
-"""What a run says of itself in `config.json`, and whether two descriptions are of the same run."""
+"""The description of a run in `config.json`, and the check that two are of the same run."""
 
 import dataclasses
 import importlib.metadata
@@ -94,7 +94,7 @@ def describe_run(
 
 
 def _surroundings(devices: int) -> dict:
-    """Returns what decides the last bits of a run, apart from its configuration."""
+    """Returns what can change a run by rounding errors, apart from its configuration."""
     import jax
 
     device = jax.devices()[0]
@@ -204,11 +204,11 @@ def check_same_run(directory: Path, before: Description, now: Description) -> No
     ]
     if changed:
         last = max(before.environments, key=lambda entry: entry["step"])
-        version = last["versions"].get("jaxgan", "that it was begun with")
+        version = f"jaxgan {found}" if (found := last["versions"].get("jaxgan")) else "its version"
         raise UsageError(
-            f"{directory} holds a run whose networks ({' and '.join(changed)}) have other numbers "
-            f"of parameters than those of jaxgan {__version__}: continue it with jaxgan "
-            f"{version}, or start again with --overwrite"
+            f"the {' and '.join(changed)} of the run in {directory} differ in their number of "
+            f"parameters from those of jaxgan {__version__}: continue it with {version}, or start "
+            "again with --overwrite"
         )
 
 
@@ -230,7 +230,7 @@ def continue_history(past: tuple[dict, ...], now: dict, step: int) -> tuple[tupl
         for name, before, after in _pairs(last, now, part)
         if before != after
     ]
-    remark = f"no longer exactly repeatable: {'; '.join(changed)}" if changed else ""
+    remark = f"the run is no longer exactly repeatable: {'; '.join(changed)}" if changed else ""
     return tuple(kept), remark
 
 

@@ -128,7 +128,7 @@ def _has_started(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[str]:
-    """Keeps other processes out, and gives a remark if that is impossible.
+    """Keeps other processes out, and yields a remark if that is impossible.
 
     The operating system releases the lock when the process ends, however it ends.
     """

@@ -20,7 +20,7 @@ from jaxgan.sampling import Sampler
 
 WEIGHTS = "weights.safetensors"
 EARLIER_WEIGHTS = "weights.npz"
-"""Of versions up to 0.2."""
+"""The file of weights that versions up to 0.2 wrote."""
 ABOUT = "generator.json"
 
 

@@ -105,13 +105,13 @@ class MetricsLog:
         """Returns a message about the lines that `find_missing` finds; "" if it finds none."""
         missing = find_missing(rows, history, taken)
         if missing:
-            lines = "a line is" if len(missing) == 1 else f"{len(missing):,} lines are"
+            lines = "a line" if len(missing) == 1 else f"{len(missing):,} lines"
             return (
-                f"{lines} missing in {self.path}, from step {missing[0]} on: the curves and the "
-                "summary do not have them"
+                f"{self.path} lacks {lines} from step {missing[0]} on, and so do the curves and "
+                "the summary"
             )
         if not rows and not any("log_every" in entry for entry in history):
-            return f"{self.path} has no lines: it begins anew"
+            return f"{self.path} is empty: the curves begin at the present step"
         return ""
 
 

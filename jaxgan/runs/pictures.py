@@ -1,4 +1,4 @@
-"""The pictures of a run: none that cannot be drawn stops the run."""
+"""The pictures of a run. One that cannot be drawn causes a message, not an error."""
 
 import textwrap
 from collections.abc import Callable, Sequence

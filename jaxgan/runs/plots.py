@@ -9,19 +9,10 @@ import numpy as np
 from jaxgan.data.arrays import to_uint8
 from jaxgan.files import replacing
 from jaxgan.losses import PROBABILITIES, Outputs
+from jaxgan.metrics import METRICS
 
 PADDING = 2
 FRAMES = 60
-SCORES = {
-    "Frechet distance (FID)": (("fid", "averaged generator"),),
-    "share of samples": (
-        ("precision", "precision"),
-        ("recall", "recall"),
-        ("high_quality", "high quality"),
-    ),
-    "modes": (("modes", "captured"),),
-}
-"""Panels of the curves of a run that is evaluated during training."""
 NORMS = "gradient norm"
 SHARES = "share with a positive output"
 SAMPLES_A_SEED = 16
@@ -94,15 +85,18 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITI
     if not rows:
         return
     panels = {
-        "loss": (("d_loss", "discriminator"), ("g_loss", "generator")),
-        outputs.title: (("d_real", "real"), ("d_fake", "generated")),
-        SHARES: (("d_real_positive", "real"), ("d_fake_positive", "generated")),
-        NORMS: (("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")),
+        "loss": [("d_loss", "discriminator"), ("g_loss", "generator")],
+        outputs.title: [("d_real", "real"), ("d_fake", "generated")],
+        SHARES: [("d_real_positive", "real"), ("d_fake_positive", "generated")],
+        NORMS: [("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")],
     }
+    for metric in METRICS:
+        if metric.quick:
+            panels.setdefault(metric.panel, []).append((metric.name, metric.title))
     # Lines of older versions and runs that are not evaluated lack some of the metrics.
     panels = {
         title: curves
-        for title, curves in (panels | SCORES).items()
+        for title, curves in panels.items()
         if any(name in row for row in rows for name, _ in curves)
     }
     figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")

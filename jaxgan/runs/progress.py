@@ -67,7 +67,7 @@ def format_metrics(metrics: dict[str, float]) -> dict[str, str]:
     return {
         "d_loss": f"{metrics['d_loss']:.3f}",
         "g_loss": f"{metrics['g_loss']:.3f}",
-        "D": f"{metrics['d_real']:.2f}/{metrics['d_fake']:.2f}",
+        "d_real/d_fake": f"{metrics['d_real']:.2f}/{metrics['d_fake']:.2f}",
     }
 
 

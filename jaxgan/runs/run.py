@@ -28,7 +28,7 @@ def has_saved(path: Path) -> bool:
 
 
 class Run:
-    """A run directory, held by this process or, if there are several, by the first of them.
+    """A run directory, locked by this process or, if there are several, by the first one.
 
     Every process makes the same calls; only the first one writes.
 
@@ -65,7 +65,7 @@ class Run:
         found = self.checkpoints.latest(template)
         step, state, damaged = found or (0, None, [])
         distributed.check_same(
-            "the checkpoint that they read", f"{step} {found and tree_sha256(state)}", "share --out"
+            "checkpoint", f"{step} {found and tree_sha256(state)}", "use one --out that all share"
         )
         if found is None and distributed.broadcast(
             distributed.on_first(lambda: has_saved(self.path))
@@ -177,7 +177,9 @@ class Run:
             self.generators.hold(variables, state.step)
             self._write_generators()
             step = steps_taken(state)
-            self.messages.append(f"{self.path / 'generator'} was not of step {step}: written again")
+            self.messages.append(
+                f"{self.path / 'generator'} was missing or older than step {step}: it was rewritten"
+            )
 
     def _note_missing_lines(self, rows: list[dict], taken: np.ndarray) -> None:
         """Adds a message about lines that were written and are gone. taken: steps of the states."""
