@@ -100,7 +100,7 @@ def test_4_one_of_several_seeds_equals_that_seed_alone(tmp_path):
     train.main(small(several, seeds=3, seed=100, steps=20))
     train.main(small(tmp_path / "run", seed=101, steps=20))
     for found, alone in zip(
-        read_metrics(several)[1::3], read_metrics(tmp_path / "run"), strict=False
+        read_metrics(several)[1::3], read_metrics(tmp_path / "run"), strict=True
     ):
         del found["seed"]
         np.testing.assert_allclose(list(found.values()), list(alone.values()), rtol=0.01)

@@ -192,9 +192,7 @@ def test_invalid_evaluations_are_rejected(finished, results, tmp_path):
     known = read(copy / "config.json")
     known["dataset"]["fingerprint"] = "other"
     (copy / "config.json").write_text(json.dumps(known))
-    with pytest.raises(
-        UsageError, match="digits differs from the data that the run was trained on"
-    ):
+    with pytest.raises(UsageError, match="digits differs from the data that the run was"):
         evaluate.main(evaluate.Config((copy,)))
 
 
@@ -508,9 +506,7 @@ def test_few_samples_are_reported():
     """Depending on the number of features and on the size of KID's subsets."""
     assert remark_on_few_samples(10_000, 32) == []
     (kid,) = remark_on_few_samples(999, 32)
-    assert kid.startswith(
-        "KID of 999 samples is a single estimate, not a mean over subsets of 1,000"
-    )
+    assert kid.startswith("KID of 999 samples is a single estimate, not a mean over subsets")
     fid, kid = remark_on_few_samples(33, 32)
     assert fid.startswith("FID of 33 samples with 32 features is biased upwards")
     (fid,) = remark_on_few_samples(10_000, 2048)

@@ -152,7 +152,8 @@ def test_progress_lines_are_printed(tmp_path, monkeypatch, capsys):
 def test_progress_line_shows_the_speed_since_the_last_line():
     metrics = {"d_loss": 1, "g_loss": 2, "d_real": 0.5, "d_fake": 0.25}
     assert progress.format_line(metrics, (1_000, 10.0), (4_000, 40.0), 10_000, 64) == (
-        "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, d_real/d_fake 0.50/0.25, 6,400 images/s, 01:00 left"
+        "step 4,000 of 10,000: d_loss 1.000, g_loss 2.000, d_real/d_fake 0.50/0.25, "
+        "6,400 images/s, 01:00 left"
     )
 
 
