@@ -273,7 +273,7 @@ def test_damaged_cache_of_real_data_is_recomputed(finished, tmp_path, monkeypatc
 
 def test_classifier_of_other_data_is_rejected(finished, monkeypatch, tmp_path):
     monkeypatch.setattr(classifier_files, "classifier_path", lambda data: MNIST)
-    with pytest.raises(RunError, match="is the classifier of mnist, and not of these digits"):
+    with pytest.raises(RunError, match="is the classifier of mnist, not of digits"):
         evaluate.main(evaluate.Config((finished,), samples=250))
 
 
