@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxgan.errors import UsageError
+from jaxgan.metrics import BY_NAME, Comparison, compute_metrics
 from jaxgan.metrics.classes import (
     class_accuracy,
     corrected_kl_divergence,
@@ -323,3 +324,24 @@ def test_too_few_samples_and_invalid_classes_are_rejected():
     with pytest.raises(UsageError, match="requested classes"):
         class_accuracy([1, 2], [1])
     assert fit_gaussian(random_features(count=13, size=12)[0]).covariance.shape == (12, 12)
+
+
+def test_large_values_are_shown_without_decimals():
+    fid, kid = BY_NAME["fid"], BY_NAME["kid"]
+    assert fid.format(3.14159) == "3.14"
+    assert fid.format(3.14159, 0.256) == "3.14 ± 0.26"
+    assert kid.format(0.097, 0.0043) == "97.00 ± 4.30"
+    assert kid.format(58.88169, 0.473) == "58,882 ± 473"
+
+
+def test_metrics_without_their_inputs_or_a_finite_value_are_left_out():
+    real, fake = drawn()
+    found = compute_metrics(Comparison(real=real, fake=fake, rng=np.random.default_rng(0)))
+    assert list(found) == ["fid", "kid", "precision", "recall", "density", "coverage"]
+    assert list(compute_metrics(Comparison(real=real, fake=fake), quick=True)) == [
+        "fid",
+        "precision",
+        "recall",
+    ]
+    far = Comparison(points=np.array([[9.0, 9.0], [8.0, 9.0]]), means=np.zeros((1, 2)), scale=0.1)
+    assert "covariance_ratio" not in compute_metrics(far)

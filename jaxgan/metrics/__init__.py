@@ -74,12 +74,10 @@ class Metric(NamedTuple):
 
     def format(self, mean: float, std: float | None = None) -> str:
         """Returns a value as tables show it, with its standard deviation if there is one."""
-        text = self._rounded(mean)
-        return text if std is None else f"{text} ± {self._rounded(std)}"
-
-    def _rounded(self, value: float) -> str:
-        value *= self.scale
-        return f"{value:.{self.digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
+        mean, digits = mean * self.scale, self.digits
+        if abs(mean) >= 1000:
+            digits = 0
+        return f"{mean:,.{digits}f}" + ("" if std is None else f" ± {std * self.scale:,.{digits}f}")
 
 
 FEATURES = ("real", "fake")
