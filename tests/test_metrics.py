@@ -335,7 +335,7 @@ def test_large_values_are_shown_without_decimals():
 
 
 def test_metrics_without_their_inputs_or_a_finite_value_are_left_out():
-    real, fake = drawn()
+    real, fake = random_features()
     found = compute_metrics(Comparison(real=real, fake=fake, rng=np.random.default_rng(0)))
     assert list(found) == ["fid", "kid", "precision", "recall", "density", "coverage"]
     assert list(compute_metrics(Comparison(real=real, fake=fake), quick=True)) == [
