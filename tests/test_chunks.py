@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,13 +140,6 @@ def test_step_is_traced_once_per_chunk_length(model, dataset, where):
     plan = {"steps": 200, "sample_every": 100, "checkpoint_every": 100}
     run(model._replace(step=step), dataset, where=where, **plan)
     assert len(traces) == 1
-
-
-def assert_close(found, expected):
-    for path, leaf in leaves_by_path(expected).items():
-        np.testing.assert_allclose(
-            leaves_by_path(found)[path], leaf, rtol=1e-3, atol=1e-5, err_msg=path
-        )
 
 
 def test_one_of_several_seeds_equals_that_seed_alone(model, dataset):

@@ -4,7 +4,7 @@ import json
 import platform
 
 import pytest
-from run_helpers import open_directory, read_environments, write_first_row
+from helpers import open_directory, read_environments, write_first_row
 
 from jaxgan.errors import RunError, UsageError
 from jaxgan.runs.config import Config

@@ -9,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import assert_close
 
 from jaxgan.data.arrays import Images
 from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
 from jaxgan.gan import gan
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
 from jaxgan.parallel.transforms import over_devices, scan_steps, seeds_over_devices
-from jaxgan.trees import leaves_by_path
 
 KEY = jax.random.key(3)
 SHAPE = (4, 4, 1)
+TIGHT = {"rtol": 1e-4, "atol": 1e-6}
 BATCH = 16
 STEPS = 3
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
@@ -66,13 +67,6 @@ def init_state(model):
     return jax.jit(model.init)(KEY)
 
 
-def assert_close(found, expected):
-    for path, leaf in leaves_by_path(expected).items():
-        np.testing.assert_allclose(
-            leaves_by_path(found)[path], leaf, rtol=1e-4, atol=1e-6, err_msg=path
-        )
-
-
 @pytest.mark.parametrize(
     ("pair", "d_steps", "count"),
     [
@@ -88,7 +82,7 @@ def test_step_on_several_devices_equals_step_on_one(pair, d_steps, count, datase
     state = init_state(model)
     expected = jax.jit(train)(KEY, state, dataset)
     found = over_devices(train, jax.devices()[:count])(KEY, state, dataset)
-    assert_close(found, expected)
+    assert_close(found, expected, **TIGHT)
     for leaf in jax.tree.leaves(found):
         assert leaf.sharding.is_fully_replicated
         assert len(leaf.sharding.device_set) == count
@@ -101,7 +95,7 @@ def test_vmap_on_one_device_emulates_several(dataset):
     expected = jax.jit(train)(KEY, state, dataset)
     found = jax.jit(jax.vmap(lambda _: train(KEY, state, dataset), axis_name=AXIS))(jnp.arange(4))
     for part in (0, 3):
-        assert_close(jax.tree.map(lambda leaf, part=part: leaf[part], found), expected)
+        assert_close(jax.tree.map(lambda leaf, part=part: leaf[part], found), expected, **TIGHT)
 
 
 def test_state_is_donated(dataset):

@@ -7,7 +7,7 @@ import os
 import threading
 
 import pytest
-from run_helpers import (
+from helpers import (
     open_directory,
     read_files,
     write_first_row,

@@ -6,12 +6,12 @@ import resource
 import signal
 
 import pytest
-from run_helpers import (
+from helpers import (
     make_chunk,
     make_state,
     open_directory,
     read_environments,
-    read_rows,
+    read_metrics,
     resume_run,
     write_first_row,
     write_run,
@@ -143,7 +143,7 @@ def test_logging_failure_ends_the_run_after_saving_the_state(tmp_path, ring, mon
             "lacks step 15 to step 30: the state of step 30 is saved",
         ):
             directory.save()
-    assert [row["step"] for row in read_rows(tmp_path)] == [10]
+    assert [row["step"] for row in read_metrics(tmp_path)] == [10]
     (remark,) = resume_run(tmp_path, ring, 30, log_every=5)
     assert "lacks 4 lines" in remark
 

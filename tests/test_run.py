@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from run_helpers import make_chunk, make_state, open_directory, read_files, write_run
+from helpers import make_chunk, make_state, open_directory, read_files, write_run
 
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.gan import Metrics
