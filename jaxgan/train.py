@@ -57,11 +57,8 @@ def train(config: Config) -> dict:
     with opened as run, catch_signals() as stop, exit_together():
         key, state, begin = restore(run, program, config, dataset)
         if begin == config.steps and (summary := run.summary_at(begin)):
-            distributed.print_lines(
-                remark,
-                *run.take_messages(),
-                f"the run in {out} is complete at step {begin}; more --steps extend it",
-            )
+            complete = f"the run in {out} is complete at step {begin}; more --steps extend it"
+            distributed.print_lines(remark, *run.take_messages(), complete)
             return summary
         run.begin(begin)
         header = format_header(config, dataset, program.layout, out, begin)

@@ -1,4 +1,6 @@
+import contextlib
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -14,6 +16,8 @@ os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 # order of floating-point additions, are not affected.
 os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
 os.environ.pop("TFDS_DATA_DIR", None)
+with contextlib.suppress(AttributeError, ValueError):  # Windows; not the main thread.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup, the commands would ignore it.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
