@@ -47,3 +47,27 @@ def ring():
     from jaxgan.data import load
 
     return load("ring")[0]
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A run of `helpers.SMALL`, never interrupted, which no test may change."""
+    from helpers import small
+
+    from jaxgan import train
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train.main(small(out))
+    return out
+
+
+@pytest.fixture(scope="session")
+def long(tmp_path_factory) -> Path:
+    """A run with the settings of `helpers.LONG`, never interrupted, which no test may change."""
+    from helpers import LONG, small
+
+    from jaxgan import train
+
+    out = tmp_path_factory.mktemp("long") / "run"
+    train.main(small(out, **LONG))
+    return out

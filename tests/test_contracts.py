@@ -8,7 +8,6 @@ import os
 import re
 import resource
 import signal
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -29,22 +28,6 @@ from jaxgan import train
 from jaxgan.data.arrays import epoch_indices
 from jaxgan.errors import Diverged
 from jaxgan.runs import build
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A run of `helpers.SMALL`, never interrupted."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    train.main(small(out))
-    return out
-
-
-@pytest.fixture(scope="module")
-def long(tmp_path_factory) -> Path:
-    """A run with the settings of `helpers.LONG`, never interrupted."""
-    out = tmp_path_factory.mktemp("long") / "run"
-    train.main(small(out, **LONG))
-    return out
 
 
 def test_1_another_process_reaches_the_same_state(finished, tmp_path):

@@ -39,14 +39,6 @@ from jaxgan.runs.run import Run
 from jaxgan.trees import non_finite_leaves
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A run of `SMALL`, never interrupted."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    train.main(small(out))
-    return out
-
-
 def test_run_directory_contents(finished):
     assert {path.name for path in finished.iterdir()} == {
         ".lock",
@@ -83,14 +75,6 @@ def test_saved_generator_reproduces_the_last_samples(finished):
 def test_another_seed_reaches_another_state(finished, tmp_path):
     train.main(small(tmp_path / "run", seed=1))
     assert digest(tmp_path / "run") != digest(finished)
-
-
-@pytest.fixture(scope="module")
-def long(tmp_path_factory) -> Path:
-    """A run of `SMALL` with `LONG`, never interrupted."""
-    out = tmp_path_factory.mktemp("long") / "run"
-    train.main(small(out, **LONG))
-    return out
 
 
 @contextlib.contextmanager
