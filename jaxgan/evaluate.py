@@ -72,21 +72,26 @@ def main(config: Config) -> dict[str, dict]:
     or a classifier cannot be read.
     """
     check_config(config)
+    with pin_options(devices=not config.stored):
+        return evaluate(config)
+
+
+def evaluate(config: Config) -> dict[str, dict]:
+    """Does what `main` says, after JAX is set up."""
+    from jaxgan.evaluation.table import format_table
+
     runs = {str(run): read_description(run) for run in config.runs}
     for run, about in runs.items():
         find_generators(Path(run), about, config.best)
     check_comparable("data", {run: about.dataset.fingerprint for run, about in runs.items()})
-    failures = []
     if config.stored:
         results = {run: read_stored(Path(run), about, config.best) for run, about in runs.items()}
+        failures = []
     else:
-        with pin_options():
-            results, failures = evaluate_runs(config, runs)
+        results, failures = evaluate_runs(config, runs)
     for what in PROTOCOL:
         check_comparable(what, {run: each["protocol"][what] for run, each in results.items()})
     if results:
-        from jaxgan.evaluation.table import format_table
-
         print(format_table(results), flush=True)
     if failures:
         reasons = [f"{run}: {explain_error(error)[0]}" for run, error in failures]
@@ -131,9 +136,11 @@ def check_comparable(what: str, values: dict[str, Any]) -> None:
 def evaluate_runs(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:
     """Evaluates runs and writes the results; returns them by run, and the runs that failed."""
     enable_compilation_cache()
+    from jaxgan.evaluation.location import locate_data
     from jaxgan.evaluation.reference import load_reference
 
-    first = locate_data(config, *next(iter(runs.items())))
+    run, about = next(iter(runs.items()))
+    first = locate_data(Path(run), about, config.data_dir, config.data_file)
     conditional = any(run.config.conditional for run in runs.values())
     reference = load_reference(first, config.samples, config.inception, conditional)
     results, failures = {}, []
@@ -144,35 +151,6 @@ def evaluate_runs(config: Config, runs: dict[str, Description]) -> tuple[dict, l
         except (UsageError, RunError, OSError) as error:
             failures.append((run, error))
     return results, failures
-
-
-def locate_data(config: Config, run: str, about: Description) -> Description:
-    """Returns the description of a run with the present location of its data.
-
-    Raises `UsageError` if the user's own images are not found.
-    """
-    file, folder = about.config.data_file, about.config.data_dir
-    if config.data_file is not None and file is None:
-        raise UsageError(
-            f"--data-file is for runs on your own images: {run} was trained on {about.dataset.name}"
-        )
-    if file is not None:
-        found = config.data_file or find_path(file, Path(run))
-        if found is None:
-            raise UsageError(f"{file}, the data of {run}, does not exist: give its --data-file")
-        file = found
-    folder = config.data_dir or (folder and find_path(folder, Path(run))) or folder
-    settings = dataclasses.replace(about.config, data_file=file, data_dir=folder)
-    return about._replace(config=settings)
-
-
-def find_path(path: Path, run: Path) -> Path | None:
-    """Returns the present location of a path that a run recorded, None if there is none.
-
-    A relative path is looked for in the working directory, the run directory and its parents.
-    """
-    bases = Path.cwd(), run.absolute(), *run.absolute().parents
-    return next((base / path for base in bases if (base / path).exists()), None)
 
 
 def evaluate_run(config: Config, run: Path, about: Description, reference) -> dict:
@@ -214,11 +192,11 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
     import jax
 
     from jaxgan.evaluation.scores import score_generator
-    from jaxgan.runs.generators import load_generator
+    from jaxgan.runs.generators import load_generator, read_about
     from jaxgan.runs.summary import mean_and_std
 
-    step, sample = step_of(directory), load_generator(directory)
-    if step_of(directory) != step:
+    step, sample = read_about(directory).get("step"), load_generator(directory)
+    if read_about(directory).get("step") != step:
         raise RunError(f"{directory} was being written: evaluate again")
     draw = jax.jit(sample, static_argnums=1)
     found = [
@@ -239,19 +217,16 @@ def seeds_of_latents(config: Config) -> range:
     return range(config.seed, config.seed + config.repeats)
 
 
-def step_of(directory: Path) -> int | None:
-    """Returns the step after which a generator was saved."""
-    return read_json(directory / "generator.json").get("step")
-
-
 def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
     """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
+    from jaxgan.runs.generators import is_saved
+
     directory = run / ("generator-best" if best else "generator")
     folders = {str(about.config.seed): directory}
     if about.seeds is not None:
         folders = {str(seed): directory / str(seed) for seed in about.seeds}
     for folder in folders.values():
-        if not (folder / "generator.json").exists():
+        if not is_saved(folder):
             hint = "the run has no checkpoint yet: continue it"
             if best:
                 hint = "--best needs a run on images with --evaluate-every"
@@ -267,6 +242,7 @@ def result_name(best: bool) -> str:
 def read_stored(run: Path, about: Description, best: bool) -> dict:
     """Returns the stored results of a run. Raises `RunError` if there are none, or old ones."""
     from jaxgan.evaluation.table import format_table
+    from jaxgan.runs.generators import read_about
 
     path = run / result_name(best)
     result = read_json(path)
@@ -283,7 +259,7 @@ def read_stored(run: Path, about: Description, best: bool) -> dict:
             f"{path} is missing, damaged, or of another version: evaluate without --stored"
         )
     for name, directory in folders.items():
-        if steps[name] != (step := step_of(directory)):
+        if steps[name] != (step := read_about(directory).get("step")):
             raise RunError(
                 f"{path} is of step {steps[name]} and the generator of step {step}: evaluate "
                 "without --stored"

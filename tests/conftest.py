@@ -71,3 +71,30 @@ def long(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("long") / "run"
     train.main(small(out, **LONG))
     return out
+
+
+@pytest.fixture(scope="module")
+def fast_evaluation():
+    """Few samples and a classifier trained for few steps: only their combination is tested."""
+    from jaxgan.evaluation import classifier, samples, selection
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(selection, "SAMPLES", 200)
+        patched.setattr(samples, "CHUNK", 100)
+        patched.setattr(classifier, "MIN_STEPS", 1)
+        patched.setattr(classifier, "EPOCHS", 2)
+        yield
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, fast_evaluation) -> Path:
+    """A run of `helpers.EVALUATED`, never interrupted, which no test may change."""
+    import dataclasses
+
+    from helpers import EVALUATED
+
+    from jaxgan import train
+
+    out = tmp_path_factory.mktemp("evaluated") / "run"
+    train.main(dataclasses.replace(EVALUATED, out=out))
+    return out

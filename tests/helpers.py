@@ -30,6 +30,20 @@ SMALL = Config(
 LONG = {"steps": 1_200, "checkpoint_every": 400, "sample_every": 400}
 """Settings of a run that takes long enough to be interrupted."""
 
+EVALUATED = Config(
+    dataset="digits",
+    batch_size=16,
+    latent_size=8,
+    width=8,
+    steps=60,
+    steps_per_call=10,
+    sample_every=30,
+    checkpoint_every=30,
+    evaluate_every=20,
+    conditional=True,
+)
+"""A conditional run that is evaluated during training."""
+
 
 def small(out: Path, **settings) -> Config:
     """Returns `SMALL` with another run directory and other settings."""
@@ -159,3 +173,8 @@ def resume_run(path, ring, step: int, **settings) -> list[str]:
 
 def read_environments(path) -> list[dict]:
     return json.loads((path / "config.json").read_text())["environments"]
+
+
+def read_json(path: Path) -> dict:
+    """Returns the content of a JSON file."""
+    return json.loads(path.read_text())

@@ -139,3 +139,26 @@ def test_invalid_environment_entries_are_a_damaged_config(tmp_path, ring):
             open_directory(tmp_path, ring),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": "8"}, "a value has another type"),
+        ({"batch_size": -8}, "--batch-size -8 must be at least 1"),
+        ({"network": 3}, "unknown value 3 of --network"),
+        ({"hidden_layers": 3}, "has no setting hidden_layers"),
+    ],
+)
+def test_invalid_settings_in_config_json_are_reported(tmp_path, ring, settings, words):
+    with open_directory(tmp_path, ring):
+        write_first_row(tmp_path)
+    path = tmp_path / "config.json"
+    content = json.loads(path.read_text())
+    content["config"] |= settings
+    path.write_text(json.dumps(content))
+    with (
+        pytest.raises(RunError, match=f"config.json is damaged .*{words}.*: restore it"),
+        open_directory(tmp_path, ring),
+    ):
+        pass

@@ -16,7 +16,7 @@ from jaxgan.evaluation import images, mixtures, stacked
 from jaxgan.evaluation.protocol import Features, MakeProtocol, Protocol, Splits
 from jaxgan.evaluation.samples import evaluation_key
 from jaxgan.files import user_cache
-from jaxgan.metrics import Comparison, compute_metrics
+from jaxgan.metrics import BY_NAME, Comparison, compute_metrics
 from jaxgan.parallel.distributed import print_lines
 from jaxgan.runs.description import Description
 
@@ -60,7 +60,7 @@ def load_reference(
     if count < samples:
         print_lines(f"only {count:,} real samples are available: generating as many")
     drawn, key = protocol.num_samples(count), evaluation_key(0)
-    features, _ = extract_real_features(protocol, splits.test, f"test {drawn}", key)
+    features, _ = extract_real_features(protocol, splits.test, "test", drawn, key)
     remarks = protocol.remark(count, features.features.shape[1])
     reference = Reference(splits, count, protocol, features, {}, remarks)
     return reference._replace(scores=_score_real_samples(reference, conditional))
@@ -109,33 +109,35 @@ def limit_samples(protocol: Protocol, samples: int, parts: tuple[Dataset, ...]) 
 
 
 def extract_real_features(
-    protocol: Protocol, part: Dataset, use: str, key: jax.Array
+    protocol: Protocol, part: Dataset, use: str, count: int, key: jax.Array
 ) -> tuple[Features, np.ndarray | None]:
-    """Returns the features of real samples and their labels. Features are cached.
+    """Returns the features of `count` real samples and their labels. Features are cached.
 
-    use: the purpose and, as its last word, the number of samples. key: chooses the samples.
+    use: the purpose, by which they are cached. key: chooses the samples.
     """
-    batch = part.batch(key, 0, int(use.split()[-1]))
+    batch = part.batch(key, 0, count)
     labels = None if batch.labels is None else np.asarray(batch.labels)
 
     def extract() -> dict:
         found = protocol.extract_features(np.asarray(batch.images))
         return {name: each for name, each in found._asdict().items() if each is not None}
 
-    return Features(**load_or_compute(f"{part.fingerprint} {use}", protocol, extract)), labels
+    name = f"{part.fingerprint} {use} {count}"
+    return Features(**load_or_compute(name, protocol, extract)), labels
 
 
 def _score_real_samples(reference: Reference, conditional: bool) -> dict[str, float]:
     """Returns the metrics of real samples of the training split, which are cached."""
     protocol, (train, test) = reference.protocol, reference.splits
-    name = f"{train.fingerprint} {test.fingerprint} scores {conditional} {reference.count}"
+    known = f"{train.fingerprint} {test.fingerprint} scores {conditional} {reference.count}"
+    name = f"{known} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
 
     def score() -> dict:
-        use = f"train {protocol.num_samples(reference.count)}"
-        features, labels = extract_real_features(protocol, train, use, evaluation_key(0))
+        count, key = protocol.num_samples(reference.count), evaluation_key(0)
+        features, labels = extract_real_features(protocol, train, "train", count, key)
         accuracy = None
         if conditional and protocol.classification_accuracy:
-            batch = train.batch(evaluation_key(0), 0, reference.count)
+            batch = train.batch(key, 0, reference.count)
             accuracy = protocol.classification_accuracy(*batch)
         labels = labels if conditional else None
         comparison = compare(reference, features, 0, labels, accuracy)

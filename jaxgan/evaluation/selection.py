@@ -39,7 +39,7 @@ def make_score(run: Description) -> Callable[[dict], dict[str, float]]:
     except UsageError as error:
         raise UsageError(f"remove --evaluate-every: {error}") from error
     train, key = splits.train, selection_key()
-    real, _ = extract_real_features(protocol, train, f"selection {count}", key)
+    real, _ = extract_real_features(protocol, train, "selection", count, key)
     requested = request_classes(run, train, key, count)
     draw = jax.jit(make_sampler(run).sample, static_argnums=2)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from jaxgan import __version__, environment
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import write_json
-from jaxgan.runs.config import BOOKKEEPING, Config
+from jaxgan.runs.config import BOOKKEEPING, Config, check_config
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -121,19 +121,16 @@ def read(path: Path) -> Description | None:
     """
     try:
         content = json.loads(path.read_bytes())
+        if isinstance(content, dict) and {"config", "dataset"} <= content.keys():
+            return from_json(content)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error})") from error
-    if not isinstance(content, dict) or not {"config", "dataset"} <= content.keys():
-        raise UsageError(f"{path} is not the config.json of a run")
-    try:
-        return from_json(content)
     except ValueError as error:
         raise RunError(
             f"{path} is damaged ({error}): restore it, choose another --out, or start again "
             "with --overwrite"
         ) from error
+    raise UsageError(f"{path} is not the config.json of a run")
 
 
 def from_json(content: dict) -> Description:
@@ -175,9 +172,11 @@ def _config(settings: dict) -> Config:
     if unknown := settings.keys() - names:
         raise ValueError(f"this version of jaxgan has no setting {', '.join(sorted(unknown))}")
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    config = Config(**settings)
-    if config.seed + config.seeds <= 0 or not isinstance(config.network, str):
-        raise ValueError("its settings are of other types")
+    try:
+        config = Config(**settings)
+        check_config(config)
+    except UsageError as error:
+        raise ValueError(str(error)) from error
     return config
 
 
