@@ -3,30 +3,24 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from jaxgan.command import enable_compilation_cache, run_command
 from jaxgan.constraints import Range, check_fields
+from jaxgan.data_settings import DataSettings, PictureSettings, SourceSettings
 from jaxgan.environment import pin_options
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(PictureSettings, SourceSettings):
     """Train a classifier on the training split of a data set.
 
     It learns the classes or, without classes, by which angle images were rotated.
     jaxgan.evaluate trains one by itself if there is none for the data of a run.
     """
 
-    dataset: Literal["mnist", "fashion_mnist", "kmnist", "cifar10", "digits"] | None = None
-    """data set of images; --dataset or --data-file is required"""
-    data_dir: Path | None = None
-    """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
-    data_file: Path | None = None
-    """your own images instead of a data set: a .npy file, or a folder of pictures of one size,
-    whose subfolders, if any, are the classes"""
     epochs: Annotated[int, Range(1, 999, "at least 1 and below 1000")] | None = None
     """number of times that every image is seen; if not given, 6, or more for few images"""
     seed: Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")] = 0
@@ -50,15 +44,20 @@ def main(config: Config):
     with pin_options():
         enable_compilation_cache()
         from jaxgan import data
-        from jaxgan.evaluation.classifier_files import classifier_path, train_and_save
-
-        train, test = (
-            data.load(config.dataset, config.data_dir, data_file=config.data_file, split=split)[0]
-            for split in ("train", "test")
+        from jaxgan.evaluation.classifier_files import (
+            classifier_path,
+            describe_data,
+            train_and_save,
         )
-        out, file = config.out or classifier_path(train), config.data_file
-        data_flag = f"--data-file {file.resolve().name}" if file else f"--dataset {train.name}"
-        return train_and_save(train, test, out, config.epochs, config.seed, data_flag)
+
+        names = [field.name for field in dataclasses.fields(DataSettings)]
+        settings = DataSettings(**{k: v for k, v in vars(config).items() if k in names})
+        opened = data.open_data(settings)
+        train, test = opened.load("train"), opened.load("test")
+        if not isinstance(train, data.Images):
+            raise UsageError(f"a classifier needs images, and {train.name} has none")
+        out = config.out or classifier_path(train)
+        return train_and_save(train, test, out, config.epochs, config.seed, describe_data(settings))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Limits of settings, declared beside the field of a dataclass and checked in one place."""
 
 import dataclasses
+import re
 import types
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -15,11 +16,22 @@ class Range(NamedTuple):
     wording: str
 
 
+Count = Annotated[int, Range(1, 2**31 - 1, "at least 1 and below 2**31")]
+
+
+class Pattern(NamedTuple):
+    """The regular expression that a text must match, and its wording."""
+
+    expression: str
+    wording: str
+
+
 def check_fields(settings: Any) -> None:
     """Raises `UsageError` for a field outside of its type's limits.
 
     settings: a dataclass. A type may be `Literal` values, a number that is `Annotated` with a
-    `Range`, a tuple of these, or a union of them; other types have no limits.
+    `Range`, a text that is with a `Pattern`, a tuple of these, or a union of them; other types have
+    no limits.
     """
     hints = get_type_hints(type(settings), include_extras=True)
     for field in dataclasses.fields(settings):
@@ -28,11 +40,13 @@ def check_fields(settings: Any) -> None:
 
 
 def _check_value(flag: str, value: Any, hint: Any) -> None:
+    literals: list = []
     if get_origin(hint) in (Union, types.UnionType):
         literals = [each for hint in get_args(hint) if _is_literal(hint) for each in get_args(hint)]
         if value is None or value in literals:
             return
-        hint = next(each for each in get_args(hint) if each is not type(None))
+        others = [each for each in get_args(hint) if each is not type(None)]
+        hint = next((each for each in others if not _is_literal(each)), others[0])
     if _is_literal(hint):
         check_choice(f"value {value!r} of {flag}", value, get_args(hint))
     elif get_origin(hint) is tuple:
@@ -40,8 +54,17 @@ def _check_value(flag: str, value: Any, hint: Any) -> None:
             _check_value(flag, each, get_args(hint)[0])
     elif get_origin(hint) is Annotated:
         for limit in get_args(hint)[1:]:
-            if isinstance(limit, Range) and not limit.low <= value <= limit.high:
-                raise UsageError(f"{flag} {value} must be {limit.wording}")
+            _check_limit(flag, value, limit, literals)
+
+
+def _check_limit(flag: str, value: Any, limit: Any, literals: list) -> None:
+    """Raises `UsageError` for a value outside of a limit. literals: the other values allowed."""
+    if isinstance(limit, Range) and not limit.low <= value <= limit.high:
+        raise UsageError(f"{flag} {value} must be {limit.wording}")
+    if isinstance(limit, Pattern) and not re.fullmatch(limit.expression, str(value)):
+        raise UsageError(
+            f"unknown value {value!r} of {flag}; known: {', '.join([*literals, limit.wording])}"
+        )
 
 
 def _is_literal(hint: Any) -> bool:

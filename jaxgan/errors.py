@@ -22,6 +22,10 @@ class RunError(RuntimeError):
     status = 1
 
 
+class ReadError(RunError):
+    """Examples on disk could not be read while a run was training on them."""
+
+
 class Diverged(RunError):
     """Training reached a value that is not finite."""
 

@@ -195,7 +195,7 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
     from jaxgan.runs.generators import load_generator, read_about
     from jaxgan.runs.summary import mean_and_std
 
-    step, sample = read_about(directory).get("step"), load_generator(directory)
+    step, sample = read_about(directory).get("step"), load_generator(directory, standardized=True)
     if read_about(directory).get("step") != step:
         raise RunError(f"{directory} was being written: evaluate again")
     draw = jax.jit(sample, static_argnums=1)
@@ -203,13 +203,13 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
         score_generator(draw, about, reference, seed, train_classifier=seed == config.seed)
         for seed in seeds_of_latents(config)
     ]
-    scores, class_counts = map(list, zip(*found, strict=True))
-    return {
-        "step": step,
-        **mean_and_std(scores),
-        "by_key": scores,
-        "class_histogram_by_key": class_counts,
-    }
+    scores, class_counts, by_feature = map(list, zip(*found, strict=True))
+    result = {"step": step, **mean_and_std(scores), "by_key": scores}
+    if class_counts[0] is not None:
+        result["class_histogram_by_key"] = class_counts
+    if by_feature[0] is not None:
+        result["wasserstein_of_features_by_key"] = by_feature
+    return result
 
 
 def seeds_of_latents(config: Config) -> range:

@@ -17,7 +17,7 @@ from jaxgan.command import (
     write_at_once,
 )
 from jaxgan.environment import check_devices, pin_options
-from jaxgan.errors import Interrupted, UsageError
+from jaxgan.errors import Interrupted, ReadError, RunError, UsageError
 from jaxgan.runs.config import GROUPS, Config, check_config
 
 
@@ -47,28 +47,28 @@ def train(config: Config) -> dict:
     from jaxgan.runs.directory import open_run
     from jaxgan.runs.progress import Progress
 
-    dataset, remark = load_dataset(config)
+    dataset, remarks = load_dataset(config)
     out = choose_out(config, dataset)
     program = build_program(config, dataset)
     parameters, devices = count_parameters(program.gan), len(program.layout.devices)
-    description = describe_run(config, dataset, remark, devices, parameters)
+    description = describe_run(config, dataset, remarks, devices, parameters)
     score = distributed.on_first(lambda: make_score(description))
     opened = open_run(out, description, config.overwrite, score)
     with opened as run, catch_signals() as stop, exit_together():
-        key, state, begin = restore(run, program, config, dataset)
+        key, state, begin = restore(run, program, config)
         if begin == config.steps and (summary := run.summary_at(begin)):
             complete = f"the run in {out} is complete at step {begin}; more --steps extend it"
-            distributed.print_lines(remark, *run.take_messages(), complete)
+            distributed.print_lines(*remarks, *run.take_messages(), complete)
             return summary
         run.begin(begin)
         header = format_header(config, dataset, program.layout, out, begin)
-        distributed.print_lines(remark, *run.take_messages(), header)
-        arguments = program.layout.place(key, state, dataset)
+        distributed.print_lines(*remarks, *run.take_messages(), header)
+        arguments = place(program, key, state, dataset, range(begin, config.steps))
         if begin == 0:
             run.draw_samples(0, program.sample(*arguments[:2]))
         should_stop = distributed.any_process(lambda: stop.requested() or run.failure is not None)
         plan = make_plan(config, program, arguments, begin)
-        with Progress(config, begin) as progress:
+        with Progress(config, begin) as progress, save_if_unreadable(run):
             for chunk in train_chunks(program, arguments, plan, should_stop):
                 progress.show(chunk, run.write(chunk), run.take_messages())
                 state = chunk.snapshot.state if chunk.snapshot else state
@@ -83,7 +83,7 @@ def train(config: Config) -> dict:
 
 
 def load_dataset(config: Config) -> tuple:
-    """Returns the data set and a remark on it.
+    """Returns the data set and remarks on it.
 
     The first process loads it first, and downloads and prepares it if necessary. The others find
     the result if they share the directory.
@@ -94,17 +94,12 @@ def load_dataset(config: Config) -> tuple:
     check_same_settings(config)
 
     def load():
-        return data.load(
-            config.dataset,
-            config.data_dir,
-            data_file=config.data_file,
-            image_size=config.image_size,
-            stacked_images=config.stacked_images,
-        )
+        opened = data.open_data(config)
+        return opened.load(None), opened.remarks
 
-    dataset, remark = distributed.on_first(load) or load()
+    dataset, remarks = distributed.on_first(load) or load()
     distributed.check_same("data", dataset.fingerprint)
-    return dataset, remark
+    return dataset, remarks
 
 
 def check_same_settings(config: Config) -> None:
@@ -119,18 +114,37 @@ def check_same_settings(config: Config) -> None:
 
 def build_program(config: Config, dataset):
     """Returns the `Program` of a run. Raises `UsageError` for settings that do not fit the data."""
-    import jax
-
-    from jaxgan.keys import key_of_seed
     from jaxgan.parallel.chunks import make_program
     from jaxgan.parallel.layout import make_layout
     from jaxgan.runs.build import build_gan, images_per_step, samples_per_picture
 
     layout = make_layout(config.seeds, config.devices, config.batch_size, config.pack)
     images = images_per_step(config)
-    jax.eval_shape(lambda: dataset.batch(key_of_seed(0), 0, images))  # Is there a whole batch?
+    dataset.check_size(images)
     gan = build_gan(config, dataset)
     return make_program(gan, layout, images, samples_per_picture(config, dataset))
+
+
+def place(program, key, state, dataset, steps: range) -> tuple:
+    """Returns key, state and data for `train_chunks`; of data on disk, a reader of the steps."""
+    if not dataset.on_disk:
+        return program.layout.place(key, state, dataset)
+    reader = program.layout.make_reader(dataset, key, steps, program.images_per_step)
+    return *program.layout.place(key, state, None)[:2], reader
+
+
+@contextlib.contextmanager
+def save_if_unreadable(run) -> Iterator[None]:
+    """Saves the run if the data on disk cannot be read any more, and says how to continue."""
+    try:
+        yield
+    except ReadError as error:
+        run.save()
+        saved = run.checkpoints.newest() or 0
+        raise RunError(
+            f"{error}: the state of step {saved} is saved; restore the data, and run the same "
+            "command again"
+        ) from error
 
 
 def make_score(description) -> Callable[[dict], dict[str, float]] | None:
@@ -142,7 +156,7 @@ def make_score(description) -> Callable[[dict], dict[str, float]] | None:
     return make_score(description)
 
 
-def restore(run, program, config: Config, dataset) -> tuple:
+def restore(run, program, config: Config) -> tuple:
     """Returns the key, the state that a run continues from, and the number of steps it has taken.
 
     Raises `UsageError` if the run has taken more steps than it is asked for.
@@ -166,7 +180,7 @@ def restore(run, program, config: Config, dataset) -> tuple:
             f"{config.steps}: set --steps to at least {begin}, or start again with --overwrite"
         )
     if run.lacks_generator(state):
-        placed_key, placed_state, _ = program.layout.place(key, state, dataset)
+        placed_key, placed_state, _ = program.layout.place(key, state, None)
         run.restore_generator(state, program.averaged(placed_key, placed_state))
     return key, state, begin
 

@@ -11,7 +11,7 @@ PACKAGE = Path(jaxgan.__file__).parent
 FLOORS = (
     {"__init__", "errors"},
     {"keys", "constraints", "trees"},
-    {"files", "environment"},
+    {"files", "environment", "memory", "data_settings"},
     {"store", "command"},
     {"devices", "batch_norm", "schedules", "packing", "players"},
     {"augment", "losses", "optimizers", "sampling"},

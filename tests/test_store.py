@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxgan import store
-from jaxgan.data.arrays import fingerprint
+from jaxgan.data.array_file import fingerprint
 from jaxgan.trees import tree_sha256
 
 ARRAYS = {

@@ -19,7 +19,7 @@ import pytest
 
 from jaxgan import data, store
 from jaxgan.data import builders, tfds
-from jaxgan.data.arrays import fingerprint as fingerprint_of
+from jaxgan.data.array_file import fingerprint as fingerprint_of
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import user_cache
 

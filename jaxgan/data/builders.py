@@ -55,20 +55,33 @@ def import_tfds():
 
     Raises `Unreadable` if it, or array-record, cannot be imported.
     """
+    import_array_record()
     try:
-        import array_record  # noqa: F401
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise Unreadable(
-            "this data set needs the packages tensorflow-datasets and array-record, which cannot "
-            f"be imported ({first_line(error)}): install them (array-record does not support "
-            "Windows), or use --dataset digits, ring or grid, or --data-file, which need neither"
-        ) from error
+        raise _unreadable(error) from error
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)
     tfds.disable_progress_bar()
     return tfds
+
+
+def import_array_record():
+    """Returns the module of array-record that reads files. Raises `Unreadable` without it."""
+    try:
+        from array_record.python import array_record_data_source
+    except ImportError as error:
+        raise _unreadable(error) from error
+    return array_record_data_source
+
+
+def _unreadable(error: ImportError) -> Unreadable:
+    return Unreadable(
+        "this data set needs the packages tensorflow-datasets and array-record, which cannot be "
+        f"imported ({first_line(error)}): install them (array-record does not support Windows), or "
+        "use --dataset digits, ring or grid, or your own files by --data-file, which need neither"
+    )
 
 
 @functools.cache

@@ -1,104 +1,165 @@
-"""The user's own images: an array on disk, or a folder of pictures."""
+"""Folders of pictures, as people have them."""
 
+import collections
+import hashlib
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import UsageError
+from jaxgan.data.pictures import known_suffixes
+from jaxgan.errors import RunError, UsageError
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"}
-CHANNELS = (1, 3)
+HIDDEN_ENTRY, EMPTY_FOLDER = "hidden entry", "folder without pictures"
+HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
+"""What systems leave in folders, beside names that begin with a point."""
 
 
-def read_images(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns images, uint8 `[n, h, w, c]`, and labels, int32 `[n]` or None.
+class Folder(NamedTuple):
+    """The pictures in a folder.
 
-    path: a `.npy` file, uint8 `[n, h, w]` or `[n, h, w, c]` with 1 or 3 channels, or a folder of
-        pictures of one size. If it has subfolders with pictures, each of them is a class.
-    Raises `UsageError` for anything else.
+    files: their files. labels: int32 `[n]`, or None if there are no subfolders. class_names: the
+    names of the subfolders, in natural order. remarks: what was passed over.
     """
-    if path.is_dir():
-        return _folder(path)
-    if not path.is_file():
-        raise UsageError(f"--data-file {path} does not exist: give a .npy file or a folder")
-    return check_images(_array(path), f"--data-file {path}"), None
+
+    files: "Files"
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
-def check_images(images: np.ndarray, what: str) -> np.ndarray:
-    """Returns an array as images `[n, h, w, c]`.
+class Files:
+    """Files below a folder, as encoded pictures.
 
-    what: names the array in messages. Raises `UsageError` for another type or shape.
+    names: their paths below the folder. sizes, times: int64 `[n]`, the bytes of each and the time
+    in nanoseconds at which it was changed; -1 for a file that is not there.
     """
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.dtype != np.uint8:
-        raise UsageError(f"{what} has type {images.dtype} and must be uint8, 0 to 255")
-    if images.ndim != 4 or 0 in images.shape or images.shape[-1] not in CHANNELS:
+
+    def __init__(self, root: Path, names: list[str]):
+        self.root, self.names = root, names
+        stamps = [_stamp(root / name) for name in names]
+        self.sizes, self.times = np.array(stamps, np.int64).reshape(-1, 2).T
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, i: int) -> str:
+        """Returns the path of a file."""
+        return str(self.root / self.names[i])
+
+    def read(self, i: int) -> bytes:
+        """Returns the content of a file. Raises `OSError`, and `RunError` if it has changed."""
+        with open(self.root / self.names[i], "rb") as file:
+            content, about = file.read(), os.fstat(file.fileno())
+        if (about.st_size, about.st_mtime_ns) != (self.sizes[i], self.times[i]):
+            raise RunError(f"{self.name(i)} has changed while it was in use: start again")
+        return content
+
+    def listing(self) -> str:
+        """Returns a digest of the folder's path and of the files' names, sizes and times."""
+        digest = hashlib.sha256(f"{self.root.resolve()}\n".encode("utf-8", "surrogateescape"))
+        for name, size, time in zip(self.names, self.sizes, self.times, strict=True):
+            digest.update(f"{name}\n{size} {time}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def list_folder(path: Path) -> Folder:
+    """Returns the pictures in a folder and below it.
+
+    If they lie in subfolders, each of these is a class, with all pictures that lie at any depth in
+    it. Hidden files and folders are passed over, and so are files that are not pictures.
+    Raises `UsageError` for a folder without pictures, or with some in subfolders and some outside.
+    """
+    suffixes, seen = known_suffixes(), {os.path.realpath(path)}
+    passed = collections.Counter()
+    names = sorted(_walk(path, "", suffixes, passed, seen), key=natural)
+    loose = [name for name in names if "/" not in name]
+    if loose and len(loose) < len(names):
         raise UsageError(
-            f"{what} has shape {images.shape} and must be [n, h, w] or [n, h, w, c] with c 1 or 3"
+            f"--data-file {path} has {len(names) - len(loose):,} pictures in subfolders and "
+            f"{len(loose):,} outside of them: each subfolder is a class, so move the other "
+            "pictures into one, or all into one folder"
         )
-    return images
+    if not names:
+        raise UsageError(f"--data-file {path} has no pictures, such as .png or .jpg files")
+    remarks = _remark(passed)
+    if loose:
+        return Folder(Files(path, names), None, (), remarks)
+    classes = [name.partition("/")[0] for name in names]
+    class_names = tuple(dict.fromkeys(classes))
+    numbers = {name: k for k, name in enumerate(class_names)}
+    labels = np.array([numbers[name] for name in classes], np.int32)
+    return Folder(Files(path, names), labels, class_names, (*remarks, *_remark_depth(path, names)))
 
 
-def _array(path: Path) -> np.ndarray:
+def natural(name: str) -> list:
+    """Returns a key that sorts names with numbers in them by these: 2 before 10."""
+    parts = (re.split(r"(\d+)", part.casefold()) for part in name.split("/"))
+    numbers = [[int(p) if p.isdecimal() else p for p in part] for part in parts]
+    return [*numbers, [name]]  # Names that differ in case alone have an order, too.
+
+
+def _walk(root: Path, below: str, suffixes: set, passed, seen: set) -> Iterator[str]:
+    """Yields the paths of the pictures below a folder, and counts what is passed over.
+
+    seen: the folders that were visited, so that links to a folder above end.
+    """
+    found = False
+    for entry in os.scandir(root / below):
+        name = f"{below}/{entry.name}" if below else entry.name
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if entry.name.startswith(".") or entry.name in HIDDEN:
+            passed[HIDDEN_ENTRY] += 1
+        elif entry.is_dir():
+            if (place := os.path.realpath(entry.path)) not in seen:
+                seen.add(place)
+                inner = list(_walk(root, name, suffixes, passed, seen))
+                found = found or bool(inner)
+                yield from inner
+        elif suffix in suffixes and (entry.is_file() or entry.is_symlink()):
+            found = True
+            yield name
+        else:
+            passed[suffix or "without suffix"] += 1
+    if below and not found:
+        passed[EMPTY_FOLDER] += 1
+
+
+def _remark(passed: collections.Counter) -> tuple[str, ...]:
+    """Returns a remark on what was passed over, if anything was."""
+    parts = []
+    for what in (HIDDEN_ENTRY, EMPTY_FOLDER):
+        if count := passed.pop(what, 0):
+            parts.append(f"{count:,} {what if count == 1 else _plural(what)}")
+    if count := sum(passed.values()):
+        kinds = ", ".join(f"{number:,} {suffix}" for suffix, number in passed.most_common(5))
+        files = "file that is no picture" if count == 1 else "files that are no pictures"
+        parts.append(f"{count:,} {files} ({kinds})")
+    return (f"passed over {' and '.join(parts)}",) if parts else ()
+
+
+def _plural(what: str) -> str:
+    return what.replace("entry", "entries").replace("folder", "folders")
+
+
+def _remark_depth(path: Path, names: list[str]) -> tuple[str, ...]:
+    """Returns a remark if there is one class, with several folders of pictures in it."""
+    inner = {name.split("/")[1] for name in names if name.count("/") > 1}
+    (first, *others) = dict.fromkeys(name.partition("/")[0] for name in names)
+    if others or len(inner) < 2:
+        return ()
+    return (
+        f"there is one class, {first}: for the {len(inner)} folders in it as classes, give "
+        f"--data-file {path / first}",
+    )
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # A damaged file raises errors of many types.
-        raise UsageError(
-            f"--data-file {path} is not a .npy file, or is damaged: {error}"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise UsageError(f"--data-file {path} must be a .npy file with one array")
-    return array
-
-
-def _folder(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    from tqdm import tqdm
-
-    classes = sorted(child for child in path.iterdir() if child.is_dir() and _pictures(child))
-    labelled = [(file, k) for k, child in enumerate(classes) for file in _pictures(child)]
-    loose = [(file, None) for file in _pictures(path)]
-    if labelled and loose:
-        raise UsageError(
-            f"--data-file {path} has pictures both in subfolders and outside of them: each "
-            "subfolder is a class, so move the other pictures into one, or all into one folder"
-        )
-    files = labelled or loose
-    if not files:
-        raise UsageError(f"--data-file {path} has no pictures ({', '.join(sorted(SUFFIXES))})")
-    first = _picture(files[0][0])
-    images = np.empty((len(files), *first.shape), np.uint8)
-    for i, (file, _) in enumerate(tqdm(files, "reading pictures", disable=None, leave=False)):
-        image = _picture(file)
-        if image.shape != first.shape:
-            raise UsageError(
-                f"{file} is {_size(image)} and {files[0][0]} is {_size(first)}: all pictures of "
-                "--data-file must have one size, and be all gray or all colored"
-            )
-        images[i] = image
-    labels = np.array([label for _, label in files], np.int32) if labelled else None
-    return images, labels
-
-
-def _pictures(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
-
-
-def _picture(file: Path) -> np.ndarray:
-    """Returns a picture, uint8 `[h, w, 1]` if it is gray and `[h, w, 3]` otherwise."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as picture:
-            if picture.mode[0] in "IF":
-                raise ValueError("it has more than 8 bits per channel; save it with 8")
-            grey = picture.mode in ("1", "L", "LA")
-            array = np.asarray(picture.convert("L" if grey else "RGB"))
-    except Exception as error:  # Pillow's decoders raise errors of many types.
-        raise UsageError(f"{file} cannot be read as a picture: {error}") from error
-    return array[..., None] if grey else array
-
-
-def _size(image: np.ndarray) -> str:
-    height, width, channels = image.shape
-    return f"{width} x {height}, {'gray' if channels == 1 else 'colored'}"
+        about = os.stat(path)
+    except OSError:
+        return -1, -1
+    return about.st_size, about.st_mtime_ns

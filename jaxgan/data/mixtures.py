@@ -24,6 +24,7 @@ class Mixture:
     name: str = dataclasses.field(metadata={"static": True})
     fingerprint: str = dataclasses.field(metadata={"static": True})
     bounded = False
+    on_disk = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +49,9 @@ class Mixture:
     def class_frequencies(self) -> np.ndarray:
         """The frequency of each Gaussian, float64 `[num_classes]`, all equal."""
         return np.full(self.num_classes, 1 / self.num_classes)
+
+    def check_size(self, size: int) -> None:
+        """Does nothing: there are points for steps of any size."""
 
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the points of a step, float32 `[size, 2]`, and their labels, int32 `[size]`."""

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.data.arrays import Batch, Images, epoch_indices, to_float
+from jaxgan.data.arrays import Batch, Images, to_float
+from jaxgan.data.order import check_size, epoch_indices
 from jaxgan.keys import stream
 
 CHANNELS = 3
@@ -31,6 +32,7 @@ class Stacked:
     fingerprint: str = dataclasses.field(metadata={"static": True})
     num_classes: int = dataclasses.field(default=1000, metadata={"static": True})
     bounded = True
+    on_disk = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,6 +61,11 @@ class Stacked:
             return np.einsum("i,j,k->ijk", shares, shares, shares).reshape(-1)
         numbers = np.asarray(self.digits.labels)[np.asarray(self.triples)] @ PLACES
         return np.bincount(numbers, minlength=self.num_classes) / len(numbers)
+
+    def check_size(self, size: int) -> None:
+        """Raises `UsageError` if a fixed set has too few images for a step of `size`."""
+        if self.triples is not None:
+            check_size(size, len(self.triples))
 
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the images of a step, float32 `[size, h, w, 3]` in [-1, 1], and their labels.

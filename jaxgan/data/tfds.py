@@ -6,12 +6,15 @@ import os
 import sys
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxgan import store
-from jaxgan.data.arrays import fingerprint
+from jaxgan.data.array_file import fingerprint, open_safetensors
 from jaxgan.data.builders import SOURCES, Unavailable, import_tfds, make_builder
+from jaxgan.data.source import Source, check_no_pictures, from_rows, most_bytes
+from jaxgan.data_settings import DataSettings
 from jaxgan.errors import RunError, UsageError, first_line
 from jaxgan.files import given_path, user_cache
 
@@ -19,10 +22,37 @@ PROBE_SECONDS = 4.0
 DECODED_AT_ONCE = 1000
 
 
-def load_arrays(
-    name: str, data_dir: str | Path | None = None, split: str = "train"
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Returns images, uint8 `[n, h, w, c]`, labels, uint8 `[n]`, and their fingerprint.
+class Arrays(NamedTuple):
+    """The decoded examples of a split.
+
+    images: uint8 `[n, h, w, c]`. labels: uint8 `[n]`. fingerprint: of both. file: where they are
+    saved, None if they could not be.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    fingerprint: str
+    file: Path | None
+
+
+def open_known(name: str, settings: DataSettings) -> Source:
+    """Returns the source of a data set of `SOURCES`; raises as `load_arrays` does."""
+    check_no_pictures(settings, f"{name} has images of one size")
+    return _open_split(name, settings, "train")
+
+
+def _open_split(name: str, settings: DataSettings, split: str) -> Source:
+    images, labels, known, file = load_arrays(name, settings.data_dir, split)
+    if file is not None and images.nbytes > most_bytes(settings.data_in):
+        images = open_safetensors(file)["images"]
+    source = from_rows(name, images, labels, known_fingerprint=known)
+    if split == "test":
+        return source
+    return source._replace(open_test=lambda: _open_split(name, settings, "test"))
+
+
+def load_arrays(name: str, data_dir: str | Path | None = None, split: str = "train") -> Arrays:
+    """Returns the decoded examples of a split.
 
     The decoded arrays are saved next to the prepared files or, if these are read-only, in the
     user's cache. The name of the file includes a digest of the prepared files.
@@ -33,7 +63,7 @@ def load_arrays(
     root = data_root(data_dir)
     if data_dir is not None and not root.is_dir():
         raise UsageError(f"--data-dir {data_dir} is not a folder: give the folder with {name}/")
-    directory = _prepared(root, name)
+    directory = find_version(root, name)
     if directory is None:
         if (file := _decoded_only(root, name, split)) is not None:
             try:
@@ -52,13 +82,14 @@ def load_arrays(
         with contextlib.suppress(FileNotFoundError, ValueError):  # If damaged, decode again.
             return _load_decoded(place)
     images, labels = decode(directory, split, SOURCES[name].shape)
-    _save_decoded(places if _writable(directory) else places[1:], images, labels)
-    return images, labels, fingerprint(images, labels)
+    place = _save_decoded(places if _writable(directory) else places[1:], images, labels)
+    return Arrays(images, labels, fingerprint(images, labels), place)
 
 
-def _load_decoded(file: Path) -> tuple[np.ndarray, np.ndarray, str]:
+def _load_decoded(file: Path) -> Arrays:
     arrays = store.load(file).arrays
-    return arrays["images"], arrays["labels"], fingerprint(arrays["images"], arrays["labels"])
+    known = fingerprint(arrays["images"], arrays["labels"])
+    return Arrays(arrays["images"], arrays["labels"], known, file)
 
 
 def data_root(data_dir: str | Path | None) -> Path:
@@ -133,7 +164,7 @@ def prepare(name: str, root: Path) -> Path:
     return Path(builder.data_dir)
 
 
-def _prepared(root: Path, name: str) -> Path | None:
+def find_version(root: Path, name: str) -> Path | None:
     """Returns the folder of the newest version that TFDS has prepared, or None."""
     found = (root / name).glob("*/dataset_info.json")
     return max((path.parent for path in found), key=_version, default=None)
@@ -161,13 +192,15 @@ def _writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK) and bool(directory.stat().st_mode & 0o222)
 
 
-def _save_decoded(places: list[Path], images: np.ndarray, labels: np.ndarray) -> None:
-    """Saves decoded arrays in the first of the places that can be written."""
+def _save_decoded(places: list[Path], images: np.ndarray, labels: np.ndarray) -> Path | None:
+    """Saves decoded arrays in the first of the places that can be written, and returns it."""
     for place in places:
         try:
-            return store.save(place, {"images": images, "labels": labels})
+            store.save(place, {"images": images, "labels": labels})
+            return place
         except OSError as error:
             print(f"jaxgan: decoded images not saved in {place.parent}: {error}", file=sys.stderr)
+    return None
 
 
 def _reachable(url: str) -> bool:

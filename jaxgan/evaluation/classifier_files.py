@@ -4,11 +4,13 @@ MNIST's comes with the package, so that the numbers of different people are of t
 For other data, a classifier is trained when it is needed for the first time.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxgan import store
 from jaxgan.data.arrays import Images
+from jaxgan.data_settings import DataSettings, PictureSettings, SourceSettings
 from jaxgan.errors import RunError, UsageError
 from jaxgan.evaluation import classifier, rotations
 from jaxgan.files import user_cache
@@ -61,10 +63,10 @@ def load(path: Path) -> Trained:
     return Trained(variables, digest, about)
 
 
-def find_classifier(train: Images, test: Images, data_flag: str = "") -> Trained:
+def find_classifier(train: Images, test: Images, data_flags: str = "") -> Trained:
     """Returns the classifier of a data set, which is trained now if there is none.
 
-    data_flag: see `train_and_save`.
+    data_flags: see `train_and_save`.
     Raises `RunError` for a file that is damaged or is the classifier of other data.
     """
     bundled = load(MNIST)
@@ -72,7 +74,7 @@ def find_classifier(train: Images, test: Images, data_flag: str = "") -> Trained
         return bundled
     path = classifier_path(train)
     if not path.exists():
-        return train_and_save(train, test, path, data_flag=data_flag)
+        return train_and_save(train, test, path, data_flags=data_flags)
     trained = load(path)
     if trained.about["fingerprint"] != train.fingerprint:
         raise RunError(
@@ -82,18 +84,31 @@ def find_classifier(train: Images, test: Images, data_flag: str = "") -> Trained
     return trained
 
 
+def describe_data(settings: DataSettings) -> str:
+    """Returns the flags of the data and of their pictures, with the bare name of a file."""
+    flags = []
+    for field in (*dataclasses.fields(SourceSettings), *dataclasses.fields(PictureSettings)):
+        value = getattr(settings, field.name)
+        if field.name == "data_dir" or value == field.default:
+            continue
+        if field.name == "data_file":
+            value = value.resolve().name
+        flags.append(f"--{field.name.replace('_', '-')}" + ("" if value is True else f" {value}"))
+    return " ".join(flags)
+
+
 def train_and_save(
     train: Images,
     test: Images,
     path: Path,
     epochs: int | None = None,
     seed: int = 0,
-    data_flag: str = "",
+    data_flags: str = "",
 ) -> Trained:
     """Trains a classifier of the classes of images or, without classes, of rotations; saves it.
 
-    epochs: by default those of `classifier.default_epochs`. data_flag: the data in the command that
-    is saved with it. Raises `UsageError` if the file exists already.
+    epochs: by default those of `classifier.default_epochs`. data_flags: the data in the command
+    that is saved with it. Raises `UsageError` if the file exists already.
     """
     from tqdm import tqdm
 
@@ -112,14 +127,14 @@ def train_and_save(
     )
     with tqdm(total=epochs, unit="epoch", disable=None, leave=False) as bar:
         variables = classifier.train(train, key_of_seed(seed), epochs, lambda *_: bar.update())
-    data_flag = data_flag or f"--dataset {train.name}"
+    data_flags = data_flags or f"--dataset {train.name}"
     about = {
         "dataset": train.name,
         "fingerprint": train.fingerprint,
         "task": task,
         "shape": train.shape,
         "accuracy": classifier.accuracy(variables, test),
-        "command": f"python -m jaxgan.classify {data_flag} --epochs {epochs} --seed {seed}",
+        "command": f"python -m jaxgan.classify {data_flags} --epochs {epochs} --seed {seed}",
     }
     store.save(path, variables, about)
     trained = load(path)

@@ -8,10 +8,9 @@ import numpy as np
 
 from jaxgan.data import Images
 from jaxgan.data.arrays import to_float, to_uint8
-from jaxgan.data.tfds import SOURCES
 from jaxgan.errors import UsageError
 from jaxgan.evaluation import classifier, rotations
-from jaxgan.evaluation.classifier_files import Trained, find_classifier
+from jaxgan.evaluation.classifier_files import Trained, describe_data, find_classifier
 from jaxgan.evaluation.protocol import Features, Protocol, Splits, remark_on_few_samples
 from jaxgan.evaluation.samples import evaluation_key
 from jaxgan.metrics import Comparison
@@ -26,12 +25,10 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
     If the data have several classes, there is always a classifier, for the metrics of classes.
     inception: a file with weights, whose features then replace those of the classifier.
     """
-    train, test = splits
+    train, test = splits.train, splits.test
     learnable = classifier.has_classes(train)
-    file = run.config.data_file
-    data_flag = "" if file is None else f"--data-file {file.resolve().name}"
     needed = inception is None or learnable
-    trained = find_classifier(train, test, data_flag) if needed else None
+    trained = find_classifier(train, test, describe_data(run.config)) if needed else None
     extract, about = make_extractor(trained, inception)
 
     def extract_features(samples: np.ndarray) -> Features:
@@ -50,7 +47,7 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
 
     def remark(count: int, size: int) -> list[str]:
         remarks = remark_on_few_samples(count, size)
-        if has_test_split(run):
+        if splits.own_test:
             return remarks
         shared = f"{train.name} has no test split: evaluating on a fifth of the training images"
         return [shared, *remarks]
@@ -69,11 +66,6 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
         remark=remark,
         classification_accuracy=classification_accuracy if learnable else None,
     )
-
-
-def has_test_split(run: Description) -> bool:
-    """Returns whether the data of a run came with a test split."""
-    return run.config.data_file is None and run.dataset.name in SOURCES
 
 
 def make_extractor(trained: Trained | None, inception: Path | None) -> tuple[Callable, dict]:

@@ -19,12 +19,14 @@ class Features(NamedTuple):
     """What was computed of samples: features `[n, d]`, and what a classifier makes of them.
 
     logits: `[n, classes]`, None without a classifier of classes. classes: `[n]`, those that the
-    samples were classified as, or None.
+    samples were classified as, or None. values: `[n, v]`, the samples themselves if each of their
+    values has a meaning, as in tables; else None.
     """
 
     features: np.ndarray
     logits: np.ndarray | None = None
     classes: np.ndarray | None = None
+    values: np.ndarray | None = None
 
     def head(self, count: int) -> "Features":
         """Returns the features of the first `count` samples."""
@@ -32,10 +34,14 @@ class Features(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The data of a run: its training and its test split, images without padding."""
+    """The data of a run: its training and its test split, images without padding.
+
+    own_test: whether the data came with a test split; else it is a part of the training data.
+    """
 
     train: Dataset
     test: Dataset
+    own_test: bool = False
 
 
 class Protocol(NamedTuple):

@@ -1,6 +1,7 @@
 """The real data that samples are compared with: their features, and what they score themselves."""
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,9 @@ import jax
 import numpy as np
 
 from jaxgan import __version__, data, store
-from jaxgan.data import Dataset, Images, Mixture, Stacked
+from jaxgan.data import Dataset, FloatArrays, Images, Mixture, Stacked
 from jaxgan.errors import UsageError
-from jaxgan.evaluation import images, mixtures, stacked
+from jaxgan.evaluation import float_arrays, images, mixtures, stacked
 from jaxgan.evaluation.protocol import Features, MakeProtocol, Protocol, Splits
 from jaxgan.evaluation.samples import evaluation_key
 from jaxgan.files import user_cache
@@ -24,6 +25,7 @@ PROTOCOLS: dict[type, MakeProtocol] = {
     Images: images.make_protocol,
     Stacked: stacked.make_protocol,
     Mixture: mixtures.make_protocol,
+    FloatArrays: float_arrays.make_protocol,
 }
 """The function that makes the protocol, by the type of the data set."""
 
@@ -53,10 +55,9 @@ def load_reference(
     conditional: whether to score real samples by the metrics of conditional GANs, too.
     Raises `UsageError` for data that are not those of the run, or that are too few.
     """
-    check_data(run)
     splits = load_splits(run)
     protocol = PROTOCOLS[type(splits.train)](run, splits, inception)
-    count = limit_samples(protocol, samples, splits)
+    count = limit_samples(protocol, samples, (splits.train, splits.test))
     if count < samples:
         print_lines(f"only {count:,} real samples are available: generating as many")
     drawn, key = protocol.num_samples(count), evaluation_key(0)
@@ -66,31 +67,21 @@ def load_reference(
     return reference._replace(scores=_score_real_samples(reference, conditional))
 
 
-def check_data(run: Description) -> None:
-    """Raises `UsageError` unless the data are those that a run was trained on."""
-    if load_split(run, None).fingerprint != run.dataset.fingerprint:
-        flag = "--data-dir" if run.config.data_file is None else "--data-file"
+def load_splits(run: Description) -> Splits:
+    """Returns the data of a run, which are opened once.
+
+    Raises `UsageError` unless they are those that the run was trained on.
+    """
+    config = run.config
+    name = config.dataset or (run.dataset.name if config.data_file is None else None)
+    opened = data.open_data(dataclasses.replace(config, dataset=name, data_in="auto"))
+    if opened.fingerprint != run.dataset.fingerprint:
+        flag = "--data-dir" if config.data_file is None else "--data-file"
         raise UsageError(
             f"{run.dataset.name} differs from the data that the run was trained on: restore those "
             f"data, or give their location by {flag}"
         )
-
-
-def load_splits(run: Description) -> Splits:
-    """Returns the data of a run, images without padding."""
-    return Splits(load_split(run, "train"), load_split(run, "test"))
-
-
-def load_split(run: Description, split: str | None) -> Dataset:
-    """Returns a split of a run's data, see `jaxgan.data.load`; images without padding."""
-    config = run.config
-    return data.load(
-        run.dataset.name if config.data_file is None else None,
-        config.data_dir,
-        data_file=config.data_file,
-        stacked_images=config.stacked_images if split is None else None,
-        split=split,
-    )[0]
+    return Splits(opened.load("train"), opened.load("test"), opened.own_test)
 
 
 def limit_samples(protocol: Protocol, samples: int, parts: tuple[Dataset, ...]) -> int:
@@ -128,7 +119,7 @@ def extract_real_features(
 
 def _score_real_samples(reference: Reference, conditional: bool) -> dict[str, float]:
     """Returns the metrics of real samples of the training split, which are cached."""
-    protocol, (train, test) = reference.protocol, reference.splits
+    protocol, train, test = reference.protocol, reference.splits.train, reference.splits.test
     known = f"{train.fingerprint} {test.fingerprint} scores {conditional} {reference.count}"
     name = f"{known} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
 

@@ -13,7 +13,6 @@ import numpy as np
 from jaxgan.errors import UsageError
 from jaxgan.evaluation.reference import (
     PROTOCOLS,
-    check_data,
     extract_real_features,
     limit_samples,
     load_splits,
@@ -32,7 +31,6 @@ def make_score(run: Description) -> Callable[[dict], dict[str, float]]:
     Raises `UsageError` for data that are not those of the run, or that are too few.
     """
     try:
-        check_data(run)
         splits = load_splits(run)
         protocol = PROTOCOLS[type(splits.train)](run, splits, None)
         count = limit_samples(protocol, SAMPLES, (splits.train,))

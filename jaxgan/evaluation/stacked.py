@@ -25,7 +25,7 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
     replace those of the classifier.
     """
     del run
-    train, test = splits
+    train, test = splits.train, splits.test
     trained = find_classifier(train.digits, test.digits)
     extract_inception, digest = (None, None) if inception is None else load_inception(inception)
 

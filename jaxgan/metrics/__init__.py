@@ -16,6 +16,7 @@ from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kid
 from jaxgan.metrics.modes import mixture_modes, stacked_modes
 from jaxgan.metrics.prdc import prdc
+from jaxgan.metrics.wasserstein import wasserstein
 
 
 class Comparison(NamedTuple):
@@ -27,7 +28,8 @@ class Comparison(NamedTuple):
     requested: `[n]`, the classes that a conditional generator was asked for.
     classification_accuracy: the accuracy on real test images of a classifier trained on samples.
     points, means, scale: samples `[n, 2]` of a mixture of Gaussians, its means `[modes, 2]` and
-    their standard deviation. triples: `[n]`, classes of samples of stacked MNIST.
+    their standard deviation. real_values, fake_values: `[n, v]`, samples whose values are compared
+    one by one. triples: `[n]`, classes of samples of stacked MNIST.
     class_frequencies: `[1000]`, the frequencies of these classes in the data.
     """
 
@@ -45,6 +47,8 @@ class Comparison(NamedTuple):
     scale: float | None = None
     triples: np.ndarray | None = None
     class_frequencies: np.ndarray | None = None
+    real_values: np.ndarray | None = None
+    fake_values: np.ndarray | None = None
 
 
 class Metric(NamedTuple):
@@ -83,6 +87,7 @@ class Metric(NamedTuple):
 FEATURES = ("real", "fake")
 MIXTURE = ("points", "means", "scale")
 CLASSES = ("classes", "requested")
+VALUES = ("real_values", "fake_values")
 STACKED = ("triples", "class_frequencies")
 SHARES = "fraction of samples"
 METRICS = (
@@ -93,6 +98,10 @@ METRICS = (
     Metric("recall", "recall", 3, "higher", prdc, FEATURES, SHARES),
     Metric("density", "density", 3, "higher", prdc, FEATURES),
     Metric("coverage", "coverage", 3, "higher", prdc, FEATURES),
+    Metric("wasserstein", "W1", 3, "lower", wasserstein, VALUES, "Wasserstein distance"),
+    Metric(
+        "wasserstein_worst", "worst W1", 3, "lower", wasserstein, VALUES, "Wasserstein distance"
+    ),
     Metric("class_kl", "class KL", 3, "lower", class_kl, ("classes", "labels", "num_classes")),
     Metric(
         "asked_accuracy", "class accuracy", 3, "higher", class_accuracy, ("classes", "requested")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxgan.data.prefetch import Reader
+from jaxgan.errors import ReadError
 from jaxgan.gan import GAN, GANState, Metrics
 from jaxgan.parallel.layout import Layout
 from jaxgan.parallel.operations import count_operations
@@ -115,30 +117,46 @@ def train_chunks(
     So the device never waits for the code that fetches results. Once `should_stop` returns True,
     the chunk that is being computed is the last one and has a snapshot.
 
-    arguments: key, state and data set, as `Layout.place` returns them. The state is donated.
+    arguments: key, state and data, as `Layout.place` returns them. The data are a data set or, if
+    it lies on disk, a `Reader` of the rows of the steps. The state is donated.
+    Raises `ReadError` for rows that cannot be read, after the chunk before them.
     """
-    key, state, dataset = arguments
+    key, state, data = arguments
+    on_disk, failure = isinstance(data, Reader), None
     compile_steps = functools.cache(
-        lambda length: program.layout.compile_steps(program.gan, program.images_per_step, length)
+        lambda length: program.layout.compile_steps(
+            program.gan, program.images_per_step, length, on_disk
+        )
     )
     done, pending = plan.begin, None
-    while done < plan.steps and not should_stop():
-        end = plan.end_of_chunk(done)
-        state, metrics = compile_steps(end - done)(key, state, dataset)
-        chunk = Chunk(done + 1, end, *program.to_host((metrics, state.step)))
-        if end % plan.sample_every == 0 or end == plan.steps:
-            chunk = chunk._replace(images=program.sample(key, state))
-        if end % plan.checkpoint_every == 0 or end == plan.steps:
-            chunk = chunk._replace(snapshot=program.snapshot(key, state))
-        if plan.evaluate_every and end % plan.evaluate_every == 0:
-            chunk = chunk._replace(generator=program.averaged(key, state))
+    try:
+        while done < plan.steps and not should_stop():
+            end = plan.end_of_chunk(done)
+            try:
+                rows = program.layout.place_rows(data.read(done, end)) if on_disk else data
+            except ReadError as error:
+                failure = error
+                break
+            state, metrics = compile_steps(end - done)(key, state, rows)
+            chunk = Chunk(done + 1, end, *program.to_host((metrics, state.step)))
+            if end % plan.sample_every == 0 or end == plan.steps:
+                chunk = chunk._replace(images=program.sample(key, state))
+            if end % plan.checkpoint_every == 0 or end == plan.steps:
+                chunk = chunk._replace(snapshot=program.snapshot(key, state))
+            if plan.evaluate_every and end % plan.evaluate_every == 0:
+                chunk = chunk._replace(generator=program.averaged(key, state))
+            if pending:
+                yield pending
+            done, pending = end, chunk
         if pending:
+            if pending.snapshot is None:
+                pending = pending._replace(snapshot=program.snapshot(key, state))
             yield pending
-        done, pending = end, chunk
-    if pending:
-        if pending.snapshot is None:
-            pending = pending._replace(snapshot=program.snapshot(key, state))
-        yield pending
+        if failure is not None:
+            raise failure
+    finally:
+        if on_disk:
+            data.close()
 
 
 def steps_taken(state: GANState) -> int:
@@ -151,13 +169,17 @@ def default_steps_per_chunk(program: Program, arguments: tuple) -> int:
 
     With fewer, the device would wait for Python; with more, Ctrl-C would be slow to respond.
     """
+    key, state, data = arguments
     train = scan_steps(program.gan, program.images_per_step, 1)
+    on_disk, longest = isinstance(data, Reader), LENGTHS[-1]
+    if on_disk:
+        data, longest = data.example(program.layout.seeds), data.steps_at_once
     if program.layout.seeds is not None:
-        train = over_seeds(train)
-    count = count_operations(jax.make_jaxpr(train)(*arguments).jaxpr)
+        train = over_seeds(train, on_disk)
+    count = count_operations(jax.make_jaxpr(train)(key, state, data).jaxpr)
     platform = jax.default_backend()
     rate = RATES.get(platform, RATES["gpu"])
     if platform != "cpu":  # Several devices of one CPU share its cores.
         rate *= max(len(program.layout.devices), 1)
     affordable = SECONDS_PER_CHUNK * rate / max(count, 1)
-    return max(length for length in LENGTHS if length <= max(affordable, 1))
+    return max(length for length in LENGTHS if length <= max(min(affordable, longest), 1))

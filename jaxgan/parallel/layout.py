@@ -9,6 +9,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxgan.data.arrays import Examples
+from jaxgan.data.prefetch import Prefetched, Reader
 from jaxgan.devices import AXIS
 from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, GANState
@@ -39,9 +41,12 @@ class Layout(NamedTuple):
         """Returns a function of one seed's arguments as a function of those of all seeds."""
         return function if self.seeds is None else jax.vmap(function)
 
-    def compile_steps(self, gan: GAN, images_per_step: int, length: int) -> Callable:
+    def compile_steps(
+        self, gan: GAN, images_per_step: int, length: int, prefetched: bool = False
+    ) -> Callable:
         """Returns `scan_steps` for this layout, jitted, with the state donated.
 
+        prefetched: whether the data of a call are the `Prefetched` rows of its steps.
         With several seeds, a seed that diverges is frozen.
         """
         if self.seeds is not None:
@@ -49,9 +54,11 @@ class Layout(NamedTuple):
         train = scan_steps(gan, images_per_step, length)
         split = len(self.devices) > 1
         if split and self.seeds is None:
-            return over_devices(train, self.devices)
-        if self.seeds is not None:
-            train = seeds_over_devices(train, self.devices) if split else over_seeds(train)
+            return over_devices(train, self.devices, prefetched)
+        if self.seeds is not None and split:
+            train = seeds_over_devices(train, self.devices, prefetched)
+        elif self.seeds is not None:
+            train = over_seeds(train, prefetched)
         options = COMPILER_OPTIONS.get(jax.default_backend())
         return jax.jit(train, donate_argnums=1, compiler_options=options)
 
@@ -75,6 +82,37 @@ class Layout(NamedTuple):
         )
         arguments = (jax.random.key_data(key), state, dataset)
         return place(*jax.tree.map(np.asarray, arguments))
+
+    def make_reader(self, dataset: Examples, key: jax.Array, steps: range, size: int) -> Reader:
+        """Returns a reader of the rows that this process needs for some steps of a run.
+
+        key: of the run or, with several seeds, their keys. size: the number of examples of a step.
+        """
+        if self.seeds is None and len(self.devices) > 1:
+            count, own = len(self.devices), local_devices(self.devices)
+            parts = [(self.devices.index(device), count) for device in own]
+            return Reader(dataset, [key], steps, size, parts)
+        if self.seeds is None:
+            return Reader(dataset, [key], steps, size)
+        each = self.seeds // len(self.devices)
+        own = [
+            key[i * each + j]
+            for i, device in enumerate(self.devices)
+            if device.process_index == jax.process_index()
+            for j in range(each)
+        ]
+        return Reader(dataset, own, steps, size)
+
+    def place_rows(self, rows: Prefetched) -> Prefetched:
+        """Returns rows that a reader of this layout read, on the devices that need them."""
+        if len(self.devices) < 2:
+            return jax.device_put(rows)
+        if self.seeds is None:
+            mesh = Mesh(np.array(local_devices(self.devices)), AXIS)
+            return jax.device_put(rows, NamedSharding(mesh, P(AXIS)))
+        sharding = NamedSharding(Mesh(np.array(self.devices), SEEDS), P(SEEDS))
+        place = lambda each: jax.make_array_from_process_local_data(sharding, np.asarray(each))
+        return jax.tree.map(place, rows)
 
     def jit_to_host(self, function: Callable = lambda tree: tree) -> Callable:
         """Returns the function, jitted, with results that this process can read completely.

@@ -14,6 +14,7 @@ from jax.experimental.multihost_utils import (
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from jaxgan.data.prefetch import Prefetched
 from jaxgan.devices import AXIS, own_rows
 from jaxgan.gan import GAN, GANState, Metrics
 from jaxgan.trees import non_finite_leaves
@@ -29,11 +30,14 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
 
     images_per_step: the number of real images of a step, `d_steps` times the batch size.
     The batch of a step is computed inside the scan, from the key and the number of the step.
+    dataset: a data set, or the `Prefetched` rows of these steps, which are a device's own already.
     """
 
     def train(key: jax.Array, state: GANState, dataset):
         def body(state, _):
-            batch = jax.tree.map(own_rows, dataset.batch(key, state.step, images_per_step))
+            batch = dataset.batch(key, state.step, images_per_step)
+            if not isinstance(dataset, Prefetched):
+                batch = jax.tree.map(own_rows, batch)
             return gan.step(key, state, batch)
 
         return lax.scan(body, state, length=length)
@@ -41,25 +45,30 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
     return train
 
 
-def over_seeds(train: Callable) -> Callable:
+def over_seeds(train: Callable, prefetched: bool = False) -> Callable:
     """Returns `train` for several seeds at once, all on the same data.
 
-    Keys, states and metrics have a leading axis, with one entry for each seed.
+    Keys, states and metrics have a leading axis, with one entry for each seed. prefetched: whether
+    the data are `Prefetched` rows, which then have that axis too.
     """
-    return jax.vmap(train, in_axes=(0, 0, None))
+    return jax.vmap(train, in_axes=(0, 0, 0 if prefetched else None))
 
 
-def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
+def over_devices(
+    train: Callable, devices: Sequence[jax.Device], prefetched: bool = False
+) -> Callable:
     """Returns `train`, compiled, with every batch split over devices and the state donated.
 
     Key, state and data are complete on each device, and so are the returned state and metrics.
+    prefetched: whether the data are `Prefetched` rows, which then have a leading axis with one
+    entry for each device of this process.
     In a run of several processes `devices` are those of all processes, and each process passes and
     receives its own copy. Compilation takes place in the first call, for its shapes and types.
     """
     mapped = jax.pmap(
         lambda _, key, state, dataset: train(key, state, dataset),
         axis_name=AXIS,
-        in_axes=(0, None, None, None),
+        in_axes=(0, None, None, 0 if prefetched else None),
         out_axes=None,
         devices=devices,
         donate_argnums=2,
@@ -77,7 +86,7 @@ def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
             programs.append(lowered.compile(COMPILER_OPTIONS.get(devices[0].platform)))
         if not several_processes:
             return programs[0](*arguments)
-        specs = (P(AXIS), P(), P(), P())
+        specs = (P(AXIS), P(), P(), P(AXIS) if prefetched else P())
         results = programs[0](*host_local_array_to_global_array(arguments, mesh, specs))
         return global_array_to_host_local_array(results, mesh, P())
 
@@ -85,13 +94,15 @@ def over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
     return compiled
 
 
-def seeds_over_devices(train: Callable, devices: Sequence[jax.Device]) -> Callable:
-    """Returns `over_seeds(train)` with the seeds distributed over devices."""
+def seeds_over_devices(
+    train: Callable, devices: Sequence[jax.Device], prefetched: bool = False
+) -> Callable:
+    """Returns `over_seeds(train, prefetched)` with the seeds distributed over devices."""
     # The axis is not `AXIS`, since no batch is split.
     return jax.shard_map(
-        over_seeds(train),
+        over_seeds(train, prefetched),
         mesh=Mesh(np.array(devices), SEEDS),
-        in_specs=(P(SEEDS), P(SEEDS), P()),
+        in_specs=(P(SEEDS), P(SEEDS), P(SEEDS) if prefetched else P()),
         out_specs=P(SEEDS),
         check_vma=False,
     )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.augment import make_augmentation
+from jaxgan.data.float_arrays import FloatArrays, to_units
 from jaxgan.errors import UsageError, choose
 from jaxgan.gan import GAN, gan
 from jaxgan.keys import key_of_seed
@@ -15,6 +16,8 @@ from jaxgan.optimizers import adam, clip_weights
 from jaxgan.runs.config import Config
 from jaxgan.schedules import SCHEDULES, Schedule, ema_decay
 
+UNITS = "units"
+"""The collection of a generator's variables that holds the mean and the deviation of the data."""
 NUM_SAMPLES = 64
 """The number of samples in a picture."""
 
@@ -29,12 +32,12 @@ def build_gan(config: Config, dataset) -> GAN:
             f"--conditional needs labels, and {dataset.name} has none (a folder has one class for "
             "each folder in it)"
         )
-    if config.augment and len(dataset.shape) != 3:
+    if config.augment and not (dataset.bounded and len(dataset.shape) == 3):
         raise UsageError(f"--augment needs images, and {dataset.name} has none")
     loss = build_loss(config)
     generator, discriminator = build_networks(config, dataset, not loss.penalizes_gradients)
     g_tx, d_tx = build_optimizers(config)
-    return gan(
+    model = gan(
         generator,
         discriminator,
         loss=loss,
@@ -48,6 +51,19 @@ def build_gan(config: Config, dataset) -> GAN:
         augment=make_augmentation(config.augment) if config.augment else None,
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
         class_frequencies=dataset.class_frequencies if config.conditional else None,
+    )
+    return with_units(model, dataset) if isinstance(dataset, FloatArrays) else model
+
+
+def with_units(model: GAN, dataset: FloatArrays) -> GAN:
+    """Returns the GAN with samples in the units of the data, which its generator carries along.
+
+    The variables that `averaged` returns have the mean and the deviation as a collection `UNITS`.
+    """
+    units = {"mean": jnp.asarray(dataset.mean), "deviation": jnp.asarray(dataset.deviation)}
+    return model._replace(
+        sample=lambda *args, **settings: to_units(model.sample(*args, **settings), **units),
+        averaged=lambda key, state: {**model.averaged(key, state), UNITS: units},
     )
 
 

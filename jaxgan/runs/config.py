@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxgan.constraints import Range, check_fields
+from jaxgan.constraints import Count, Range, check_fields
+from jaxgan.data_settings import DataSettings
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths
 
@@ -16,16 +17,12 @@ LARGEST_FLOAT32 = 3.4e38
 BELOW_ONE = 1 - 2.0**-24
 """The largest number that is still below one as a float32."""
 
-Count = Annotated[int, Range(1, 2**31 - 1, "at least 1 and below 2**31")]
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")]
 Index = Annotated[int, Range(0, 2**31 - 1, "at least 0 and below 2**31")]
 Fraction = Annotated[float, Range(0, BELOW_ONE, "at least 0 and below 1")]
 Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")]
 Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and at most 3.4e38")]
 
-DatasetName = Literal[
-    "mnist", "fashion_mnist", "kmnist", "cifar10", "digits", "stacked_mnist", "ring", "grid"
-]
 NetworkName = Literal["mlp", "dcgan", "resnet", "r3gan"]
 LossName = Literal[
     "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"
@@ -43,23 +40,6 @@ class RunSettings:
     """seed of parameters, data order and latents"""
     seeds: Count = 1
     """number of consecutive seeds to train at once, beginning with --seed"""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataSettings:
-    """The training data."""
-
-    dataset: DatasetName | None = None
-    """data set; if not given, mnist, or digits if mnist is neither on disk nor downloadable"""
-    data_dir: Path | None = None
-    """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
-    data_file: Path | None = None
-    """your own images instead of a data set: a .npy file, uint8 [n, h, w] or [n, h, w, c] with c 1
-    or 3, or a folder of pictures of one size, whose subfolders, if any, are the classes"""
-    image_size: Count | None = None
-    """height and width to which images are padded with black, such as 32 for mnist"""
-    stacked_images: Count | None = None
-    """size of a fixed training set of stacked_mnist; if not given, every step has new images"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,8 +204,8 @@ class Config(
 
 
 BOOKKEEPING = frozenset(
-    "steps data_dir data_file out overwrite steps_per_call log_every sample_every checkpoint_every "
-    "evaluate_every devices distributed coordinator num_processes process_id".split()
+    "steps data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
+    "checkpoint_every evaluate_every devices distributed coordinator num_processes process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,14 @@ from jaxgan.errors import RunError, UsageError
 from jaxgan.files import write_json
 from jaxgan.runs.config import BOOKKEEPING, Config, check_config
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
 
 
 class DatasetInfo(NamedTuple):
     """What is known of a data set without loading it; the fields of `jaxgan.data`'s data sets.
 
-    holds: its content in a few words. remark: why another data set than the default was taken.
+    holds: its content in a few words. class_names: the names of the classes, if they are known.
+    remark: what the user was told of the data, such as what was passed over.
     """
 
     name: str
@@ -28,6 +30,7 @@ class DatasetInfo(NamedTuple):
     shape: tuple[int, ...] = ()
     bounded: bool = True
     num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
     remark: str = ""
 
 
@@ -70,13 +73,13 @@ class Description(NamedTuple):
 def describe_run(
     config: Config,
     dataset,
-    remark: str = "",
+    remarks: Sequence[str] = (),
     devices: int = 1,
     parameters: dict[str, int] | None = None,
 ) -> Description:
     """Returns the description of a run that begins now.
 
-    remark: what `jaxgan.data.load` remarked. devices: the number of devices that the run uses.
+    remarks: what `jaxgan.data.load` remarked. devices: the number of devices that the run uses.
     parameters: the number of parameters of each network.
     """
     now = _surroundings(devices)
@@ -87,7 +90,8 @@ def describe_run(
         shape=dataset.shape,
         bounded=dataset.bounded,
         num_classes=dataset.num_classes,
-        remark=remark,
+        class_names=tuple(getattr(dataset, "class_names", ())),
+        remark="; ".join(remarks),
     )
     entry = {"step": 0, **now, "log_every": config.log_every}
     return Description(config, info, parameters or {}, **now, environments=(entry,))
@@ -141,7 +145,10 @@ def from_json(content: dict) -> Description:
     """
     try:
         config = _config(content["config"])
-        dataset = DatasetInfo(**{**content["dataset"], "shape": tuple(content["dataset"]["shape"])})
+        tuples = ("shape", "class_names")
+        dataset = DatasetInfo(
+            **{k: tuple(v) if k in tuples else v for k, v in content["dataset"].items()}
+        )
         versions, device = dict(content["versions"]), dict(content["device"])
         surroundings = {"versions": versions, "device": device}
         if (variables := content.get("environment")) is not None:

@@ -10,11 +10,12 @@ import numpy as np
 from flax import traverse_util
 
 from jaxgan import store
+from jaxgan.data.float_arrays import to_units
 from jaxgan.errors import RunError, UsageError, first_line
 from jaxgan.files import read_json, write_json
 from jaxgan.keys import key_of_seed
 from jaxgan.runs import description
-from jaxgan.runs.build import build_networks
+from jaxgan.runs.build import UNITS, build_networks
 from jaxgan.runs.description import Description
 from jaxgan.sampling import Sampler
 
@@ -47,18 +48,25 @@ def is_saved(directory: Path) -> bool:
     )
 
 
-def load_generator(directory: str | Path) -> Callable[..., jax.Array]:
+def load_generator(directory: str | Path, standardized: bool = False) -> Callable[..., jax.Array]:
     """Returns `(key, num_samples, labels=None) -> images [num_samples, ...]` of a saved generator.
 
     directory: `generator/` of a run, or `generator/<seed>/` of a run with several seeds.
     The same key gives the latents of `GAN.sample`. labels: for a conditional GAN, `[num_samples]`
-    or one for all; by default the classes in turn.
+    or one for all; by default the classes in turn. standardized: whether samples of floating-point
+    data stay as networks see them, instead of being returned in the units of the data.
     Raises `RunError` for a generator that is missing or damaged.
     """
     directory = Path(directory)
     try:
         about = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
-        sample = partial(make_sampler(description.from_json(about)).sample, _weights(directory))
+        sampler, variables = make_sampler(description.from_json(about)), _weights(directory)
+        units = None if standardized else variables.pop(UNITS, None)
+        sample = partial(sampler.sample, variables)
+        if units is not None:
+            sample = lambda *args, **labels: to_units(
+                sampler.sample(variables, *args, **labels), **units
+            )
         jax.eval_shape(lambda: sample(key_of_seed(0), 1))
     except UsageError:
         raise

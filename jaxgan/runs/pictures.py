@@ -11,6 +11,9 @@ from jaxgan.losses import LOSSES
 from jaxgan.runs import plots
 from jaxgan.runs.description import Description
 
+COLUMNS = 8
+"""About the least number of columns of a picture of few classes."""
+
 
 class Pictures:
     """Draws into a run directory.
@@ -26,8 +29,11 @@ class Pictures:
         """Draws samples `[n, ...]`, with several seeds `[seeds, n, ...]`, into `samples/`."""
         config, dataset = self.description.config, self.description.dataset
         columns = dataset.num_classes if config.conditional else None
+        if columns:  # Each class has one column or, if they are few, several.
+            columns *= max(1, round(COLUMNS / columns))
         path, images = self.path / "samples" / f"{step:09d}.png", np.asarray(images)
-        self._try("samples/", lambda: plots.save_samples(path, images, columns))
+        rank, bounded = len(dataset.shape), dataset.bounded
+        self._try("samples/", lambda: plots.save_samples(path, images, rank, bounded, columns))
 
     def draw_curves(self, rows: Sequence[dict]) -> None:
         """Draws `curves.png` from the lines of `metrics.jsonl`."""

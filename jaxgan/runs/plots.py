@@ -16,26 +16,44 @@ FRAMES = 60
 NORMS = "gradient norm"
 SHARES = "share with a positive output"
 SAMPLES_A_SEED = 16
+MOST_HISTOGRAMS = 16
+"""The largest number of values of a sample that have a histogram each."""
 
 
-def save_samples(path: Path, samples: np.ndarray, columns: int | None = None) -> None:
-    """Writes a picture of samples: a grid of images `[n, h, w, c]`, or points `[n, 2]`.
+def save_samples(
+    path: Path, samples: np.ndarray, rank: int, bounded: bool = True, columns: int | None = None
+) -> None:
+    """Writes a picture of samples `[n, ...]` or, for several seeds, `[seeds, n, ...]`.
 
-    For several seeds, `[seeds, n, ...]`, each has a row of images or a panel of points.
+    Images become a grid, points in the plane a scatter plot, and tables and signals curves. Several
+    seeds have a row of images or a panel each.
+    rank: number of dimensions of one sample. bounded: whether samples are images in [-1, 1].
     columns: number of columns of the grid, such as the number of classes. By default, and if there
         are fewer images than columns, the grid is about square.
     """
     from PIL import Image
 
-    if samples.ndim == 5:
-        few = samples[:, :SAMPLES_A_SEED]
+    if not bounded and rank in (2, 3) and (rank == 2 or samples.shape[-1] in (1, 3)):
+        samples, rank = _in_gray(samples if rank == 3 else samples[..., None]), 3
+        bounded = True
+    by_seed = samples if samples.ndim == rank + 2 else samples[None]
+    if bounded and len(by_seed) > 1:
+        few = by_seed[:, :SAMPLES_A_SEED]
         sheet = grid(few.reshape(-1, *few.shape[2:]), columns=few.shape[1])
         _replace(path, Image.fromarray(sheet).save)
-    elif samples.ndim == 4:
-        columns = columns if columns and columns <= len(samples) else None
-        _replace(path, Image.fromarray(grid(samples, columns)).save)
+    elif bounded:
+        columns = columns if columns and columns <= by_seed.shape[1] else None
+        _replace(path, Image.fromarray(grid(by_seed[0], columns)).save)
+    elif by_seed.shape[2:] == (2,):
+        _replace(path, _scatter(by_seed).savefig)
     else:
-        _replace(path, _scatter(samples.reshape(-1, *samples.shape[-2:])).savefig)
+        _replace(path, _curves_of_samples(by_seed.reshape(*by_seed.shape[:2], -1)).savefig)
+
+
+def _in_gray(samples: np.ndarray) -> np.ndarray:
+    """Returns values in [-1, 1], from the smallest hundredth of them to the largest one."""
+    low, high = np.percentile(samples, [1, 99])
+    return (samples - low) / max(high - low, 1e-12) * 2 - 1
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
@@ -166,6 +184,30 @@ def _scatter(points: np.ndarray):
         axes.scatter(own[:, 0], own[:, 1], s=4, alpha=0.5)
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     for axes in panels[len(points) :]:
+        axes.remove()
+    return figure
+
+
+def _curves_of_samples(samples: np.ndarray):
+    """Returns a figure of samples `[seeds, n, values]`: histograms of few values, else curves."""
+    from matplotlib.figure import Figure
+
+    seeds, _, values = samples.shape
+    few = values <= MOST_HISTOGRAMS
+    rows, columns = (-(-values // 4), min(values, 4)) if few else (seeds, 1)
+    figure = Figure(figsize=(2.5 * columns if few else 6, 1.8 * rows))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure.subplots_adjust(0.08, 0.12 / rows, 0.98, 1 - 0.12 / rows, 0.2, 0.4)  # Fast.
+    for i, axes in enumerate(panels[: values if few else seeds]):
+        if few:
+            for own in samples:
+                axes.hist(own[:, i], bins=20, histtype="step")
+            axes.set_title(f"value {i}", fontsize="small")
+            axes.locator_params(nbins=4)
+            axes.tick_params(labelsize="x-small", labelleft=False)
+        else:
+            axes.plot(samples[i, :SAMPLES_A_SEED].T, linewidth=0.8, alpha=0.7)
+    for axes in panels[values if few else seeds :]:
         axes.remove()
     return figure
 

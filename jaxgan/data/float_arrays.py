@@ -1,0 +1,104 @@
+"""Data of any domain: floating-point arrays, such as tables, signals and spectrograms."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan.data.array_file import ArrayFile
+from jaxgan.data.arrays import Batch, Examples
+from jaxgan.errors import UsageError
+
+ROWS_AT_ONCE = 2**24
+"""About the number of values that statistics are computed of at a time."""
+SHOWN = 5
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class FloatArrays(Examples):
+    """A set of floating-point arrays of one shape, standardized in the compiled step.
+
+    values: float32 `[num_examples, ...]`, in their own units. mean, deviation: float32 `[...]`, of
+    the training data; networks see `(values - mean) / deviation`. A feature that is constant has
+    the deviation 0, and networks see 0. labels, num_classes, class_names: as of `Images`.
+    """
+
+    values: jax.Array
+    name: str = dataclasses.field(metadata={"static": True})
+    fingerprint: str = dataclasses.field(metadata={"static": True})
+    mean: jax.Array
+    deviation: jax.Array
+    labels: jax.Array | None = None
+    num_classes: int | None = dataclasses.field(default=None, metadata={"static": True})
+    class_names: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
+    bounded = False
+
+    @property
+    def examples(self):
+        """The values, float32 `[num_examples, ...]`."""
+        return self.values
+
+    def convert(self, rows: Batch) -> Batch:
+        """Returns standardized values."""
+        return Batch(standardize(rows.images, self.mean, self.deviation), rows.labels)
+
+    def describe(self) -> str:
+        """Returns a short description of the data set."""
+        classes = f" in {self.num_classes:,} classes" if self.num_classes else ""
+        return f"{len(self.values):,} examples of {'x'.join(map(str, self.shape))} values{classes}"
+
+
+class Statistics(NamedTuple):
+    """The mean and the standard deviation of every feature, float32 `[...]`."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+def standardize(values, mean, deviation):
+    """Returns values with mean 0 and deviation 1; constant features become 0."""
+    xp = values.__array_namespace__()
+    return xp.where(deviation > 0, (values - mean) / xp.where(deviation > 0, deviation, 1), 0)
+
+
+def to_units(standardized, mean, deviation):
+    """Returns standardized values in the units of the data."""
+    return standardized * deviation + mean
+
+
+def compute_statistics(values: np.ndarray | ArrayFile, what: str) -> Statistics:
+    """Returns the statistics of examples `[n, ...]`, which are read in parts.
+
+    what: names the data in messages. Raises `UsageError` for values that are not finite.
+    """
+    count = max(1, ROWS_AT_ONCE // max(1, int(np.prod(values.shape[1:]))))
+    starts = range(0, len(values), count)
+    parts = lambda: (
+        values[np.arange(i, min(i + count, len(values)))].astype(np.float64) for i in starts
+    )
+    total, bad = np.zeros(values.shape[1:]), np.zeros(values.shape[1:], np.int64)
+    low, high = np.full(values.shape[1:], np.inf), np.full(values.shape[1:], -np.inf)
+    for part in parts():
+        total += part.sum(axis=0)
+        bad += (~np.isfinite(part.astype(np.float32))).sum(axis=0)
+        low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
+    if bad.any():
+        raise UsageError(
+            f"{what} has values that are not finite as 32-bit numbers, in "
+            f"{describe_features(bad > 0)} ({bad.sum():,} values): remove these examples, or "
+            "replace the values"
+        )
+    mean = total / len(values)
+    squares = sum(np.square(part - mean).sum(axis=0) for part in parts())
+    deviation = np.where(low < high, np.sqrt(squares / len(values)), 0)
+    return Statistics(mean.astype(np.float32), deviation.astype(np.float32))
+
+
+def describe_features(chosen: np.ndarray) -> str:
+    """Returns the number of the features that are true in `[...]`, and the indices of the first."""
+    indices = [", ".join(map(str, index)) for index in np.argwhere(chosen)[:SHOWN]]
+    count = int(chosen.sum())
+    more = " and more" if count > SHOWN else ""
+    return f"{count:,} of {chosen.size:,} features (index {'; '.join(indices)}{more})"

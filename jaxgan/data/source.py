@@ -1,0 +1,212 @@
+"""From examples as they lie on disk to data sets: where they lie in training, and their parts."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.data.array_file import ArrayFile, fingerprint
+from jaxgan.data.arrays import Images, PaddedImages, pad_images
+from jaxgan.data.float_arrays import FloatArrays, Statistics, compute_statistics, describe_features
+from jaxgan.data.mixtures import Mixture
+from jaxgan.data.picture_set import PictureSet
+from jaxgan.data.stacked import Stacked
+from jaxgan.data_settings import DataSettings
+from jaxgan.errors import UsageError
+from jaxgan.memory import format_bytes, memory_of_device
+
+Dataset = Images | FloatArrays | Mixture | Stacked
+Rows = np.ndarray | ArrayFile | PictureSet
+PARTS = 5
+"""Data without a test split are divided into so many parts; one of them is for testing."""
+MEMORY_SHARE = 0.25
+"""The part of a device's memory that the data of a run may take, unless `--data-in` says more."""
+EVALUATION_BYTES = 2**30
+"""About the most bytes of a split that an evaluation takes into memory, chosen at random."""
+MIN_EXAMPLES = 10_000
+"""An evaluation takes at least as many examples, if there are."""
+
+
+class Opened(NamedTuple):
+    """A data set that was found, of which nothing may have been read.
+
+    fingerprint: of the data for training. remarks: what the user should know.
+    load: from "train", "test" or None, for all that a GAN may be trained on, to the data set. The
+    parts "train" and "test" are in memory, and images in them are not padded. own_test: whether the
+    data came with a test split.
+    """
+
+    fingerprint: str
+    load: Callable[[str | None], Dataset]
+    remarks: tuple[str, ...] = ()
+    own_test: bool = False
+
+
+class Source(NamedTuple):
+    """Finite data for training, as they lie on disk.
+
+    examples: uint8 images `[n, h, w, c]`, or floating-point `[n, ...]`. labels: `[n]`, or None.
+    statistics: of floating-point data. open_test: opens the test split, if the data have one.
+    """
+
+    name: str
+    examples: Rows
+    fingerprint: str
+    labels: np.ndarray | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    statistics: Statistics | None = None
+    open_test: Callable[[], "Source"] | None = None
+
+
+def open_source(source: Source, settings: DataSettings) -> Opened:
+    """Returns a source as it is used with some settings."""
+    if settings.image_size is not None and source.statistics is not None:
+        raise UsageError(f"--image-size needs images, and {source.name} has none")
+
+    def load(split: str | None) -> Dataset:
+        return make_dataset(source, settings) if split is None else take_part(source, split)
+
+    remarks = source.remarks
+    if source.statistics is not None and not source.statistics.deviation.all():
+        constant = describe_features(source.statistics.deviation == 0)
+        remarks = (*remarks, f"the values are constant in {constant}: all samples will have them")
+    return Opened(source.fingerprint, load, remarks, source.open_test is not None)
+
+
+def from_rows(
+    name: str,
+    examples: Rows,
+    labels: np.ndarray | None = None,
+    class_names: tuple[str, ...] = (),
+    known_fingerprint: str | None = None,
+    statistics: Statistics | None = None,
+) -> Source:
+    """Returns the source of examples and labels.
+
+    known_fingerprint, statistics: computed if they are not given.
+    Raises `UsageError` for values that are not finite.
+    """
+    if examples.dtype != np.uint8 and statistics is None:
+        statistics = compute_statistics(examples, name)
+    num_classes = None if labels is None else int(np.max(labels)) + 1
+    known = known_fingerprint or fingerprint(examples, labels)
+    return Source(name, examples, known, labels, num_classes, class_names, (), statistics)
+
+
+def check_no_pictures(settings: DataSettings, what: str) -> None:
+    """Raises `UsageError` if settings of pictures are given for other data."""
+    given = {
+        "--resize": settings.resize is not None,
+        "--channels": settings.channels is not None,
+        "--background": settings.background != "black",
+        "--skip-broken": settings.skip_broken,
+    }
+    for flag, is_given in given.items():
+        if is_given:
+            hint = "; --image-size pads images" if flag == "--resize" else ""
+            raise UsageError(f"{flag} is for pictures in files, and {what}: remove it{hint}")
+
+
+def make_dataset(source: Source, settings: DataSettings) -> Images | FloatArrays:
+    """Returns all data of a source, in memory or on disk; raises as `lies_on_disk` does."""
+    examples, size = source.examples, settings.image_size
+    padded = examples.nbytes
+    if size is not None:
+        pad_images(np.zeros((1, *examples.shape[1:]), np.uint8), size)  # Is it large enough?
+        padded = len(examples) * size**2 * examples.shape[-1]
+    if not lies_on_disk(source.name, examples, padded, settings.data_in):
+        array = read_all(examples)
+        return _dataset(source, jnp.asarray(_values(pad_images(array, size))), on_device=True)
+    return _dataset(source, examples if size is None else PaddedImages(examples, size))
+
+
+def most_bytes(data_in: str) -> int:
+    """Returns how many bytes of data may lie in memory during training."""
+    if data_in == "disk":
+        return 0
+    return int(memory_of_device() * (1 if data_in == "memory" else MEMORY_SHARE))
+
+
+def lies_on_disk(name: str, examples: Rows, nbytes: int, data_in: str) -> bool:
+    """Returns whether data are read from disk during training.
+
+    nbytes: their size in memory. data_in: "memory", "disk" or "auto".
+    Raises `UsageError` for data that do not fit into memory, or that cannot be read row by row.
+    """
+    if nbytes <= most_bytes(data_in):
+        return False
+    by_rows = not isinstance(examples, np.ndarray)
+    if data_in != "memory" and by_rows:
+        return True
+    if data_in == "disk":
+        raise UsageError(
+            f"{name} cannot be read from disk row by row: remove --data-in disk, or save the array "
+            "with np.save, in C order and not compressed"
+        )
+    if nbytes > (available := memory_of_device()):
+        raise UsageError(
+            f"{name} needs {format_bytes(nbytes)} of memory, and there are "
+            f"{format_bytes(available)}: give --data-in disk"
+        )
+    return False
+
+
+def take_part(source: Source, split: str) -> Images | FloatArrays:
+    """Returns the training or the test split in memory or, of large data, a random part of it.
+
+    Without a test split, it is every fifth example in a fixed random order.
+    """
+    if source.open_test is not None:
+        chosen = source if split == "train" else source.open_test()
+        indices = np.arange(len(chosen.examples))
+    else:
+        chosen, count = source, len(source.examples)
+        if count < 2:
+            raise UsageError(f"{source.name} has one example only: it cannot be split for a test")
+        order = np.random.Generator(np.random.PCG64(0)).permutation(count)
+        test = np.arange(count) % PARTS == 0
+        indices = order[test if split == "test" else ~test]
+    row_bytes = prod(chosen.examples.shape[1:]) * chosen.examples.dtype.itemsize
+    limit = max(MIN_EXAMPLES, EVALUATION_BYTES // row_bytes)
+    complete = len(indices) == len(chosen.examples) <= limit
+    if len(indices) > limit:
+        indices = np.random.Generator(np.random.PCG64(1)).permutation(indices)[:limit]
+    examples = read_all(chosen.examples) if complete else chosen.examples[indices]
+    labels = None if chosen.labels is None else chosen.labels[indices]
+    known = chosen.fingerprint if complete else fingerprint(examples, labels)
+    part = chosen._replace(
+        labels=labels,
+        fingerprint=known,
+        num_classes=source.num_classes,  # A part may lack a class.
+        statistics=source.statistics,
+    )
+    return _dataset(part, jnp.asarray(_values(examples)), on_device=True)
+
+
+def read_all(examples: Rows) -> np.ndarray:
+    """Returns all examples in memory."""
+    return examples if isinstance(examples, np.ndarray) else examples.read()
+
+
+def _values(examples: np.ndarray) -> np.ndarray:
+    """Returns images as they are, and other values with 32 bits."""
+    return examples if examples.dtype == np.uint8 else examples.astype(np.float32, copy=False)
+
+
+def _dataset(source: Source, examples: Any, on_device: bool = False) -> Images | FloatArrays:
+    labels = source.labels
+    if labels is not None and on_device:
+        labels = jnp.asarray(labels)
+    about = {
+        "labels": labels,
+        "num_classes": source.num_classes,
+        "class_names": source.class_names,
+    }
+    if source.statistics is None:
+        return Images(examples, source.name, source.fingerprint, **about)
+    statistics = map(jnp.asarray, source.statistics) if on_device else source.statistics
+    return FloatArrays(examples, source.name, source.fingerprint, *statistics, **about)

@@ -1,0 +1,59 @@
+"""The settings of the data, as groups of fields that commands share."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+from jaxgan.constraints import Count, Pattern
+
+DatasetName = Literal[
+    "mnist", "fashion_mnist", "kmnist", "cifar10", "digits", "stacked_mnist", "ring", "grid"
+]
+TFDSName = Annotated[
+    str, Pattern(r"tfds:\w+(/[\w.+-]+)?", "tfds:NAME or tfds:NAME/CONFIG, prepared on disk")
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceSettings:
+    """Where the data lie."""
+
+    dataset: DatasetName | TFDSName | None = None
+    """data set, or tfds:NAME[/CONFIG] for any set of images that TensorFlow Datasets has prepared;
+    if not given, mnist, or digits if mnist is neither on disk nor downloadable"""
+    data_dir: Path | None = None
+    """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
+    data_file: Path | None = None
+    """your own data instead of a data set: a folder of pictures, whose subfolders, if any, are the
+    classes; a .npy file with one array, or an .npz file with images (or values) and labels; images
+    are uint8 [n, h, w] or [n, h, w, c] with c 1 or 3, anything else floating-point [n, ...]; or an
+    .array_record file with a picture in each record"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSettings:
+    """How pictures in files become arrays."""
+
+    resize: Count | None = None
+    """height and width of the images: the shorter side of each picture is scaled to it, and the
+    center is cropped; if not given, all pictures must have one size"""
+    channels: Literal[1, 3] | None = None
+    """1 for gray or 3 for colored images; if not given, 1 if all pictures show only gray"""
+    background: str = "black"
+    """color behind transparent pixels, as a name or #rrggbb"""
+    skip_broken: bool = False
+    """leave out pictures that cannot be read, instead of stopping"""
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings(PictureSettings, SourceSettings):
+    """The training data."""
+
+    image_size: Count | None = None
+    """height and width to which images are padded with black, such as 32 for mnist"""
+    stacked_images: Count | None = None
+    """size of a fixed training set of stacked_mnist; if not given, every step has new images"""
+    data_in: Literal["auto", "memory", "disk"] = "auto"
+    """where the data lie during training: in the memory of the device, or on disk, from which each
+    step's examples are read ahead; auto takes memory for data of up to a quarter of it; it changes
+    the speed only"""
