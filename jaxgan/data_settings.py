@@ -10,7 +10,8 @@ DatasetName = Literal[
     "mnist", "fashion_mnist", "kmnist", "cifar10", "digits", "stacked_mnist", "ring", "grid"
 ]
 TFDSName = Annotated[
-    str, Pattern(r"tfds:\w+(/[\w.+-]+)?", "tfds:NAME or tfds:NAME/CONFIG, prepared on disk")
+    str,
+    Pattern(r"tfds:\w+(/[\w.+-]+)?", "and tfds:NAME or tfds:NAME/CONFIG, which must be prepared"),
 ]
 
 

@@ -64,10 +64,37 @@ def test_choices_match_the_tables(name, table):
         check_config(Config(**{name: ("x",) if name == "augment" else "x"}))
 
 
+def test_prepared_data_sets_are_named_with_a_prefix():
+    for name in ("tfds:eurosat", "tfds:eurosat/rgb", "tfds:imagenet_resized/8x8", "tfds:a/b-c.1"):
+        check_config(Config(dataset=name))
+    known = ", ".join(DATASETS)
+    expected = f"unknown value '.*' of --dataset; known: {known}, .*tfds:NAME or tfds:NAME/CONFIG"
+    for name in ("minst", "tfds:", "tfds:a/", "tfds:../a", "tfds:a b", "tfds:a/b/c", "tfds:a/b\n"):
+        with pytest.raises(UsageError, match=expected) as error:
+            check_config(Config(dataset=name))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known"),
+    [("channels", 2, "1, 3"), ("data_in", "tape", "auto, memory, disk")],
+)
+def test_settings_of_data_have_choices(name, value, known):
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(UsageError, match=f"^unknown value {value!r} of {flag}; known: {known}$"):
+        check_config(Config(**{name: value}))
+
+
 def test_command_line_is_parsed(monkeypatch):
     line = "train --steps 5 --augment color cutout --devices all --r1 0.5 --out runs/x"
     monkeypatch.setattr("sys.argv", line.split())
     expected = Config(steps=5, augment=("color", "cutout"), devices="all", r1=0.5, out="runs/x")
+    assert parse_arguments(Config, "train", GROUPS) == expected
+    line = "train --dataset tfds:eurosat/rgb --channels 1 --skip-broken --resize 32 --data-in disk"
+    monkeypatch.setattr("sys.argv", line.split())
+    expected = Config(
+        dataset="tfds:eurosat/rgb", channels=1, skip_broken=True, resize=32, data_in="disk"
+    )
     assert parse_arguments(Config, "train", GROUPS) == expected
     monkeypatch.setattr("sys.argv", ["train", "--loss", "bce"])
     with pytest.raises(
@@ -103,6 +130,7 @@ def test_bookkeeping_lists_existing_settings():
         "width": [0],
         "pack": [0],
         "image_size": [0],
+        "resize": [0],
         "stacked_images": [0],
         "r1": [-1.0, float("nan")],
         "r2": [float("inf")],

@@ -18,6 +18,7 @@ from helpers import (
     assert_one_line,
     assert_same_run,
     launch,
+    read_json,
     read_metrics,
     run_command,
     small,
@@ -25,7 +26,7 @@ from helpers import (
 )
 
 from jaxgan import train
-from jaxgan.data.arrays import epoch_indices
+from jaxgan.data.order import epoch_indices
 from jaxgan.errors import Diverged
 from jaxgan.runs import build
 
@@ -194,7 +195,21 @@ def test_8_other_environment_changes_are_reported(tmp_path):
     assert flag not in said
 
 
-def test_9_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
+def test_9_data_from_disk_give_the_run_that_the_same_data_in_memory_give(tmp_path, mnist_dir):
+    found = {
+        where: train.main(
+            small(tmp_path / where, dataset="mnist", data_dir=mnist_dir, data_in=where)
+        )
+        for where in ("memory", "disk")
+    }
+    assert found["memory"]["state_sha256"] == found["disk"]["state_sha256"]
+    assert_same_run(tmp_path / "disk", tmp_path / "memory")
+    description = read_json(tmp_path / "disk" / "config.json")
+    assert description["config"]["data_in"] == "disk"
+    assert description["dataset"] == read_json(tmp_path / "memory" / "config.json")["dataset"]
+
+
+def test_10_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
     """A limit on file sizes simulates the full disk."""
     out = tmp_path / "run"
     train.main(small(out, steps=20))
@@ -229,7 +244,7 @@ def test_9_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finishe
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_9_invalid_settings_are_reported_in_one_line_and_leave_no_files(
+def test_10_invalid_settings_are_reported_in_one_line_and_leave_no_files(
     tmp_path, monkeypatch, capsys, no_network, arguments, status, words
 ):
     monkeypatch.chdir(tmp_path)

@@ -2,56 +2,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from jaxgan import data
 from jaxgan.data import tfds
-from jaxgan.data.arrays import Images, epoch_and_offset, epoch_indices, permute
+from jaxgan.data.arrays import Images
 from jaxgan.data.mixtures import grid, ring
 from jaxgan.data.stacked import stack_digits
 from jaxgan.errors import UsageError
 
 KEY = jax.random.key(3)
-
-
-@settings(max_examples=25)
-@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
-def test_order_is_a_permutation_for_any_size(size, seed):
-    order = permute(jax.random.key(seed), jnp.arange(size, dtype=jnp.uint32), size)
-    np.testing.assert_array_equal(np.sort(order), np.arange(size))
-
-
-def test_orders_are_uniform_over_keys():
-    keys = jax.random.split(KEY, 60_000)
-    orders = jax.vmap(lambda key: permute(key, jnp.arange(4, dtype=jnp.uint32), 4))(keys)
-    codes = np.asarray(orders) @ 4 ** np.arange(4)
-    _, counts = np.unique(codes, return_counts=True)
-    assert len(counts) == 24
-    chi_square = ((counts - 2_500) ** 2 / 2_500).sum()
-    assert chi_square < 49.7  # 99.9 % of the distribution with 23 degrees of freedom
-
-
-@pytest.mark.parametrize(("size", "count"), [(64, 100), (7, 30), (1, 5), (30, 30), (29, 30)])
-def test_every_epoch_visits_every_example_once(size, count):
-    epochs = 4
-    steps = range(-(-epochs * count // size))
-    visited = np.concatenate([epoch_indices(KEY, t, size, count) for t in steps])
-    orders = visited[: epochs * count].reshape(epochs, count)
-    for order in orders:
-        np.testing.assert_array_equal(np.sort(order), np.arange(count))
-    if count > 5:
-        assert len({tuple(order) for order in orders}) == epochs
-
-
-@settings(max_examples=5)
-@given(st.integers(0, 2**31 - 1), st.integers(1, 4096), st.integers(4096, 100_000))
-def test_positions_do_not_overflow(step, size, count):
-    first = step * size
-    epoch, start = divmod(first, count)
-    expected_key = jax.random.fold_in(data.arrays.stream(KEY, "order"), epoch)
-    expected = permute(expected_key, jnp.array([start], jnp.uint32), count)
-    assert int(epoch_indices(KEY, step, size, count)[0]) == int(expected[0])
 
 
 def test_vmapped_batches_match_single_keys():
@@ -67,11 +26,6 @@ def test_images_are_scaled_to_minus_one_and_one():
     images = Images(jnp.array([0, 51, 255], jnp.uint8).reshape(3, 1, 1, 1), "test", "")
     batch = np.sort(images.batch(KEY, 0, 3).images.ravel())
     np.testing.assert_allclose(batch, [-1, -0.6, 1], atol=1e-6)
-
-
-def test_batch_larger_than_the_data_set_is_rejected():
-    with pytest.raises(UsageError, match="only 30"):
-        epoch_indices(KEY, 0, 31, 30)
 
 
 @pytest.mark.parametrize(("mixture", "modes", "scale"), [(ring(), 8, 0.01), (grid(), 25, 0.05)])
@@ -113,7 +67,7 @@ def test_bundled_digits():
 
 
 def test_default_falls_back_to_digits_without_mnist(no_network):
-    dataset, remark = data.load()
+    dataset, (remark,) = data.load()
     assert dataset.name == "digits"
     assert "MNIST" in remark
     assert "digits" in remark
@@ -131,6 +85,15 @@ def test_named_folder_has_no_fallback(no_network, tmp_path):
         data.load(None, tmp_path)
     with pytest.raises(UsageError, match="not a folder"):
         data.load(None, tmp_path / "missing")
+
+
+def test_version_that_is_found_is_the_newest(tmp_path):
+    assert tfds.find_version(tmp_path, "mnist") is None
+    for version in ("2.0.9", "10.0.0", "3.0.1"):
+        (tmp_path / "mnist" / version).mkdir(parents=True)
+        (tmp_path / "mnist" / version / "dataset_info.json").touch()
+    (tmp_path / "mnist" / "11.0.0.incompleteABC").mkdir()
+    assert tfds.find_version(tmp_path, "mnist") == tmp_path / "mnist" / "10.0.0"
 
 
 def test_unknown_data_set_lists_the_known_ones():
@@ -235,39 +198,3 @@ def test_class_frequencies_of_every_kind_of_data():
     np.testing.assert_allclose(fresh.class_frequencies.sum(), 1)
     labels = np.concatenate([fixed.batch(KEY, t, 10).labels for t in range(5)])
     np.testing.assert_allclose(fixed.class_frequencies, np.bincount(labels, minlength=1000) / 50)
-
-
-LARGEST = 2**31 - 1
-
-
-@settings(max_examples=40)
-@given(st.integers(0, LARGEST), st.integers(1, LARGEST), st.integers(1, LARGEST))
-def test_epoch_and_offset_are_exact_for_any_size(step, first, second):
-    size, count = sorted((first, second))
-    found = epoch_and_offset(jnp.int32(step), size, count)
-    assert tuple(map(int, found)) == divmod(step * size, count)
-
-
-@pytest.mark.parametrize(
-    ("step", "size", "count", "expected"),
-    [
-        (0, 4, 10, [4, 0, 6, 7]),
-        (3, 4, 10, [2, 5, 1, 4]),
-        (123_456, 7, 50, [29, 18, 30, 48, 21, 14, 38]),
-        (7, 3, 70_000, [6547, 60819, 11812]),
-    ],
-)
-def test_order_of_a_key_is_stable(step, size, count, expected):
-    """Resumed runs depend on it."""
-    found = epoch_indices(jax.random.key(5), step, size, count)
-    np.testing.assert_array_equal(found, expected)
-
-
-def test_order_of_very_large_data_sets():
-    for size, count in ((10_000, 429_497), (5, LARGEST)):
-        found = np.asarray(epoch_indices(KEY, 3, size, count))
-        assert len(set(found.tolist())) == size
-        assert (found >= 0).all()
-        assert (found < count).all()
-    with pytest.raises(UsageError, match="must be fewer than 2..31"):
-        epoch_indices(KEY, 3, 5, LARGEST + 1)

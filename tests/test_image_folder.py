@@ -10,7 +10,6 @@ from PIL import Image
 from jaxgan import data, files, train
 from jaxgan.errors import UsageError
 from jaxgan.evaluation.classifier_files import MNIST, load
-from jaxgan.evaluation.images import has_test_split
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import describe_run
 
@@ -20,8 +19,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 @pytest.mark.parametrize("images", [IMAGES, IMAGES[..., :1], IMAGES[..., 0]])
 def test_array_file_is_a_data_set(tmp_path, images):
     np.save(tmp_path / "mine.npy", images)
-    dataset, remark = data.load(data_file=tmp_path / "mine.npy")
-    assert (dataset.name, remark) == ("mine", "")
+    dataset, remarks = data.load(data_file=tmp_path / "mine.npy")
+    assert (dataset.name, remarks) == ("mine", ())
     assert dataset.num_classes is None
     np.testing.assert_array_equal(dataset.images, images.reshape(6, 8, 10, -1))
     changed = images.copy()
@@ -36,7 +35,7 @@ def test_array_file_is_a_data_set(tmp_path, images):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (IMAGES.astype(np.float32), "has type float32 and must be uint8"),
+        (IMAGES.astype(np.int32), "has type int32: images must be uint8"),
         (IMAGES[0, :, :, 0], r"shape \(8, 10\)"),
         (IMAGES[..., :2], "c 1 or 3"),
         (IMAGES[:0], r"shape \(0, 8, 10, 3\)"),
@@ -54,7 +53,7 @@ def test_other_files_are_rejected(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     for name, words in {
         "text.npy": "not a .npy file",
-        "many.npz": "with one array",
+        "many.npz": "must have an array named images or one named values, and it has a",
         "objects.npy": "not a .npy file, or is damaged",
         "missing.npy": "does not exist",
     }.items():
@@ -64,13 +63,23 @@ def test_other_files_are_rejected(tmp_path):
         data.load("digits", data_file=tmp_path / "text.npy")
 
 
+def test_archive_of_images_and_labels_is_a_data_set(tmp_path):
+    np.savez(tmp_path / "mine.npz", images=IMAGES, labels=np.arange(6) % 3)
+    dataset, remarks = data.load(data_file=tmp_path / "mine.npz")
+    assert (dataset.name, remarks, dataset.num_classes) == ("mine", (), 3)
+    np.testing.assert_array_equal(dataset.images, IMAGES)
+    np.testing.assert_array_equal(dataset.labels, [0, 1, 2, 0, 1, 2])
+    assert dataset.fingerprint == data.from_arrays(IMAGES, np.arange(6) % 3).fingerprint
+
+
 def test_folder_of_images(tmp_path):
     for i, image in enumerate(IMAGES):
         Image.fromarray(image).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("not a picture")
-    dataset, _ = data.load(data_file=tmp_path)
+    dataset, remarks = data.load(data_file=tmp_path)
     np.testing.assert_array_equal(dataset.images, IMAGES)
     assert dataset.num_classes is None
+    assert remarks == ("passed over 1 file that is no picture (1 .txt)",)
 
 
 def test_subfolders_are_classes(tmp_path):
@@ -82,8 +91,9 @@ def test_subfolders_are_classes(tmp_path):
     np.testing.assert_array_equal(dataset.labels, [0, 0, 0, 1, 1, 1])
     np.testing.assert_array_equal(dataset.images[:3, ..., 0], IMAGES[::2, ..., 0])
     assert (dataset.shape, dataset.num_classes) == ((8, 10, 1), 2)
+    assert dataset.class_names == ("cats", "dogs")
     Image.fromarray(IMAGES[0, ..., 0]).save(tmp_path / "loose.png")
-    with pytest.raises(UsageError, match="in subfolders and outside of them"):
+    with pytest.raises(UsageError, match="6 pictures in subfolders and 1 outside of them"):
         data.load(data_file=tmp_path)
 
 
@@ -92,23 +102,45 @@ def test_invalid_image_folders_are_rejected(tmp_path):
         data.load(data_file=tmp_path)
     Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
     Image.fromarray(IMAGES[1, :5]).save(tmp_path / "b.png")
-    with pytest.raises(UsageError, match=r"b.png is 10 x 5, colored and .*a.png is 10 x 8"):
-        data.load(data_file=tmp_path)
-    Image.fromarray(IMAGES[1, ..., 0]).save(tmp_path / "b.png")
-    with pytest.raises(UsageError, match="10 x 8, gray"):
+    with pytest.raises(UsageError, match=r"10 x 8 \(.*a.png\) and 10 x 5 \(.*b.png\): .*--resize"):
         data.load(data_file=tmp_path)
     (tmp_path / "b.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(UsageError, match=r"b.png cannot be read"):
+    with pytest.raises(UsageError, match=r"1 of 2 pictures cannot be read: .*b.png \(.*--skip-bro"):
         data.load(data_file=tmp_path)
+    dataset, (remark,) = data.load(data_file=tmp_path, skip_broken=True)
+    np.testing.assert_array_equal(dataset.images, IMAGES[:1])
+    assert "b.png" in remark
+    (tmp_path / "a.png").unlink()
+    for skip_broken in (False, True):
+        with pytest.raises(UsageError, match=r"none of 1 picture can be read: .*b.png"):
+            data.load(data_file=tmp_path, skip_broken=skip_broken)
 
 
-def test_16_bit_images_and_damaged_archives_are_rejected(tmp_path):
-    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+def test_gray_and_colored_pictures_become_colored(tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "a.png")
+    Image.fromarray(IMAGES[1, ..., 0]).save(tmp_path / "b.png")
+    dataset, (remark,) = data.load(data_file=tmp_path)
+    assert dataset.shape == (8, 10, 3)
+    np.testing.assert_array_equal(dataset.images[0], IMAGES[0])
+    np.testing.assert_array_equal(dataset.images[1], np.repeat(IMAGES[1, ..., :1], 3, -1))
+    assert "1 of 2 pictures are gray: all have 3 channels" in remark
+    gray, (remark,) = data.load(data_file=tmp_path, channels=1)
+    np.testing.assert_array_equal(gray.images[1], IMAGES[1, ..., :1])
+    assert remark == "made 1 colored picture gray"
+    assert gray.fingerprint != dataset.fingerprint
+
+
+def test_16_bit_images_are_scaled_to_8_bits(tmp_path):
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    with pytest.raises(UsageError, match="more than 8 bits"):
-        data.load(data_file=tmp_path)
+    dataset, _ = data.load(data_file=tmp_path)
+    assert dataset.images.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.images[0, ..., 0], np.round(deep / 257))
+
+
+def test_damaged_archives_are_rejected(tmp_path):
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 not an archive")
-    with pytest.raises(UsageError, match="not a .npy file, or is damaged"):
+    with pytest.raises(UsageError, match=r"broken.npz is not a .npz file, or is damaged"):
         data.load(data_file=tmp_path / "broken.npz")
 
 
@@ -122,10 +154,9 @@ def test_folder_name_has_no_meaning(tmp_path, monkeypatch):
     dataset, _ = data.load(data_file=Path("."))
     assert dataset.name == "mnist"
     assert dataset.fingerprint != load(MNIST).about["fingerprint"]
-    about = describe_run(Config(data_file="."), dataset, "", 1, {})
+    about = describe_run(Config(data_file="."), dataset)
     assert about.config.data_file.absolute() == folder
-    assert not has_test_split(about)
-    assert has_test_split(describe_run(Config(dataset="mnist"), dataset, "", 1, {}))
+    assert not data.open_data(about.config).own_test
     with pytest.raises(UsageError, match="would become data: choose an --out elsewhere"):
         train.main(Config(data_file="."))
     assert sorted(path.suffix for path in folder.iterdir()) == [".png"] * len(IMAGES)

@@ -21,13 +21,13 @@ def test_grid_places_images_row_by_row():
 def test_color_images_are_saved_in_color(tmp_path):
     images = np.full((1, 2, 2, 3), -1.0)
     images[..., 1] = 1
-    plots.save_samples(tmp_path / "a.png", images)
+    plots.save_samples(tmp_path / "a.png", images, 3)
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.getpixel((plots.PADDING, plots.PADDING)) == (0, 255, 0)
 
 
 def test_points_are_drawn(tmp_path):
-    plots.save_samples(tmp_path / "a.png", np.array([[0.0, 1.0], [1.0, 0.0]]))
+    plots.save_samples(tmp_path / "a.png", np.array([[0.0, 1.0], [1.0, 0.0]]), 1, bounded=False)
     with Image.open(tmp_path / "a.png") as picture:
         assert len(picture.convert("L").getcolors()) > 2
 
@@ -61,7 +61,7 @@ def test_curves(tmp_path):
 def test_each_seed_has_a_row_of_images(tmp_path):
     greys = np.array([-1.0, 0.0, 1.0])[:, None, None, None, None]
     samples = greys * np.ones((3, plots.SAMPLES_A_SEED + 5, 2, 2, 1))
-    plots.save_samples(tmp_path / "a.png", samples)
+    plots.save_samples(tmp_path / "a.png", samples, 3)
     with Image.open(tmp_path / "a.png") as picture:
         pixels = np.asarray(picture)
     side = 2 + plots.PADDING
@@ -70,10 +70,86 @@ def test_each_seed_has_a_row_of_images(tmp_path):
 
 
 def test_each_seed_has_a_panel_of_points(tmp_path):
-    plots.save_samples(tmp_path / "a.png", np.zeros((3, 7, 2)))
-    plots.save_samples(tmp_path / "b.png", np.zeros((7, 2)))
+    plots.save_samples(tmp_path / "a.png", np.zeros((3, 7, 2)), 1, bounded=False)
+    plots.save_samples(tmp_path / "b.png", np.zeros((7, 2)), 1, bounded=False)
     with Image.open(tmp_path / "a.png") as a, Image.open(tmp_path / "b.png") as b:
         assert a.size == (2 * b.width, 2 * b.height)
+
+
+def save_floats(path, samples: np.ndarray, rank: int) -> np.ndarray:
+    """Draws samples that are no images; returns the picture in gray."""
+    plots.save_samples(path, samples, rank, bounded=False)
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L"))
+
+
+@pytest.mark.parametrize("shape", [(13,), (16,), (1,), (3,), (50,), (5, 6, 7), (2, 3, 4, 3)])
+@pytest.mark.parametrize("seeds", [(), (1,), (2,)])
+def test_tables_and_signals_are_drawn(tmp_path, shape, seeds):
+    samples = np.random.default_rng(0).normal(7, 3, (*seeds, 64, *shape)).astype(np.float32)
+    picture = save_floats(tmp_path / "a.png", samples, len(shape))
+    assert 100 <= min(picture.shape) <= max(picture.shape) <= 1_200
+    assert len(np.unique(picture)) > 20
+    other = save_floats(tmp_path / "b.png", samples - 6 * samples[..., :1], len(shape))
+    assert not np.array_equal(other, picture)
+
+
+def test_each_value_of_a_table_has_a_panel(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(plots, "_replace", lambda path, save: drawn.append(save.__self__))
+    for shape in ((64, 13), (2, 64, 13)):
+        samples = np.random.default_rng(0).normal(size=shape)
+        plots.save_samples(tmp_path / "a.png", samples, 1, bounded=False)
+    one, two = drawn
+    assert [axes.get_title() for axes in two.axes] == [f"value {i}" for i in range(13)]
+    assert [len(axes.patches) for axes in two.axes] == [2 * len(a.patches) for a in one.axes]
+    assert np.array_equal(one.get_size_inches(), two.get_size_inches())
+
+
+def test_each_seed_has_a_panel_of_signals(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(plots, "_replace", lambda path, save: drawn.append(save.__self__))
+    samples = np.random.default_rng(0).normal(size=(2, 64, 50))
+    for each in (samples, samples[1]):
+        plots.save_samples(tmp_path / "a.png", each, 1, bounded=False)
+    two, one = drawn
+    assert (len(two.axes), len(one.axes)) == (2, 1)
+    for axes, own in zip((*two.axes, *one.axes), (*samples, samples[1]), strict=True):
+        lines = [line.get_ydata() for line in axes.lines]
+        np.testing.assert_array_equal(lines, own[: plots.SAMPLES_A_SEED])
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 3)])
+def test_float_arrays_of_two_dimensions_are_drawn_in_gray_or_color(tmp_path, shape):
+    ramp = np.linspace(-500, 1500, 9).reshape(9, *[1] * len(shape)) * np.ones((9, *shape))
+    pad, colored = plots.PADDING, shape[2:] == (3,)
+    plots.save_samples(tmp_path / "a.png", ramp, len(shape), bounded=False)
+    plots.save_samples(tmp_path / "b.png", np.stack([ramp, ramp]), len(shape), bounded=False)
+    for name, rows, columns in (("a", 3, 3), ("b", 2, 9)):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.mode == ("RGB" if colored else "L")
+            assert picture.size == (columns * (30 + pad) + pad, rows * (20 + pad) + pad)
+            pixels = np.asarray(picture.convert("L"))
+        centers = pixels[pad + 10 :: 20 + pad, pad + 15 :: 30 + pad].ravel()[:9].astype(int)
+        assert centers[0] == 0
+        assert centers[8] == 255
+        assert (np.diff(centers) >= 30).all()
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e8, 1.7e9, 1e30])
+@pytest.mark.parametrize("shape", [(2,), (3,), (50,), (8, 8), (8, 8, 3)])
+def test_samples_that_are_all_the_same_are_drawn(tmp_path, value, shape):
+    """A constant feature of the data is constant in samples, too."""
+    samples = np.full((64, *shape), value, np.float32)
+    assert save_floats(tmp_path / "a.png", samples, len(shape)).size > 0
+
+
+@pytest.mark.parametrize("values", [2, 3, 50])
+def test_samples_close_to_each_other_are_drawn(tmp_path, values):
+    """Two neighbors among the numbers of 32 bits, such as times in seconds."""
+    samples = np.full((64, values), 1.7e9, np.float32)
+    samples[::2] = np.nextafter(samples[::2], np.float32(np.inf))
+    assert save_floats(tmp_path / "a.png", samples, 1).size > 0
 
 
 def test_table_has_gaps_for_frozen_seeds():

@@ -55,9 +55,12 @@ def test_selection_and_evaluation_use_different_data(tmp_path, monkeypatch):
     for key in range(2):
         score_generator(jax.jit(draw, static_argnums=1), about, real, key, False)
     rows = lambda arrays: {row.tobytes() for array in arrays for row in array}
+    splits = reference.load_splits(about)
     train_rows, test_rows = (
-        rows([np.asarray(reference.load_split(about, split).images)]) for split in ("train", "test")
+        rows([np.asarray(each.images)]) for each in (splits.train, splits.test)
     )
+    assert len(train_rows) == 4 * len(test_rows) == 560
+    assert not splits.own_test
     assert not train_rows & test_rows
     assert rows(choosing[:1]) <= train_rows
     assert rows(judging[:1]) <= test_rows

@@ -14,12 +14,15 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
 from jaxgan import data, store
 from jaxgan.data import builders, tfds
 from jaxgan.data.array_file import fingerprint as fingerprint_of
+from jaxgan.data.arrays import to_uint8
+from jaxgan.data_settings import DataSettings
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import user_cache
 
@@ -101,13 +104,14 @@ def site(tiny, monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize("name", RELATIVES)
 def test_data_sets_are_prepared_and_read_without_tensorflow(site, tiny, tmp_path, name):
     for split, count in COUNTS.items():
-        images, labels, fingerprint = tfds.load_arrays(name, tmp_path, split)
+        images, labels, fingerprint, file = tfds.load_arrays(name, tmp_path, split)
         assert images.shape == (count, 28, 28, 1)
         # TFDS shuffles the examples: the same pairs in another order.
         given = {(image.tobytes(), label) for image, label in zip(*tiny[split], strict=True)}
         read = {(image.tobytes(), label) for image, label in zip(images, labels, strict=True)}
         assert read == given
         assert fingerprint == fingerprint_of(images, labels)
+        assert store.load(file).arrays.keys() == {"images", "labels"}
     assert "tensorflow" not in sys.modules
     assert (tmp_path / name / "3.0.1" / "dataset_info.json").exists()
 
@@ -154,7 +158,7 @@ def cifar(monkeypatch):
 
 def test_cifar10_is_prepared_and_read_without_tensorflow(cifar, tmp_path):
     for split, examples in cifar.items():
-        images, labels, _ = tfds.load_arrays("cifar10", tmp_path, split)
+        images, labels, *_ = tfds.load_arrays("cifar10", tmp_path, split)
         assert images.shape == (len(examples), 32, 32, 3)
         given = {(image.tobytes(), label) for image, label in examples}
         assert {(x.tobytes(), int(y)) for x, y in zip(images, labels, strict=True)} == given
@@ -174,21 +178,52 @@ def test_arrays_are_decoded_once(site, tmp_path, monkeypatch):
     first = tfds.load_arrays("mnist", tmp_path)
     monkeypatch.setattr(tfds, "decode", lambda *args: pytest.fail("decoded again"))
     again = tfds.load_arrays("mnist", tmp_path)
-    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first.images, again.images)
+    assert again.file == first.file
     for file in (tmp_path / "mnist" / "3.0.1").glob("*.array_record*"):
         file.unlink()
     (tmp_path / "mnist" / "3.0.1" / "dataset_info.json").unlink()
-    assert tfds.load_arrays("mnist", tmp_path)[2] == first[2]
+    assert tfds.load_arrays("mnist", tmp_path).fingerprint == first.fingerprint
+
+
+def test_data_set_has_its_own_test_split(site, tiny, tmp_path):
+    opened = data.open_data(DataSettings(dataset="mnist", data_dir=tmp_path))
+    assert opened.own_test
+    assert opened.remarks == ()
+    for split in (None, *COUNTS):
+        dataset = opened.load(split)
+        expected = tfds.load_arrays("mnist", tmp_path, split or "train")
+        np.testing.assert_array_equal(dataset.images, expected.images)
+        np.testing.assert_array_equal(dataset.labels, expected.labels)
+        assert dataset.fingerprint == expected.fingerprint
+        assert len(dataset.images) == COUNTS[split or "train"]
+    assert opened.fingerprint == opened.load(None).fingerprint
+
+
+def test_decoded_arrays_are_read_from_disk(site, tmp_path):
+    found, _ = data.load("mnist", tmp_path, data_in="disk")
+    assert found.on_disk
+    expected, remarks = data.load("mnist", tmp_path)
+    assert not expected.on_disk
+    assert remarks == ()
+    assert found.fingerprint == expected.fingerprint
+    key = jax.random.key(0)
+    for step in range(4):
+        images, labels = found.batch(key, step, 9)
+        wanted = expected.batch(key, step, 9)
+        np.testing.assert_array_equal(to_uint8(images), to_uint8(wanted.images))
+        np.testing.assert_array_equal(labels, wanted.labels)
 
 
 def test_damaged_cache_is_decoded_again(site, tmp_path):
-    images, _, fingerprint = tfds.load_arrays("mnist", tmp_path)
+    first = tfds.load_arrays("mnist", tmp_path)
     (file,) = tmp_path.glob("mnist/3.0.1/jaxgan-train-*.safetensors")
-    images = np.array(images)
+    images = np.array(first.images)
     file.write_bytes(file.read_bytes()[:-100])
-    again, _, same = tfds.load_arrays("mnist", tmp_path)
-    np.testing.assert_array_equal(images, again)
-    assert same == fingerprint
+    again = tfds.load_arrays("mnist", tmp_path)
+    np.testing.assert_array_equal(images, again.images)
+    assert again.fingerprint == first.fingerprint
+    assert again.file == first.file == file
     assert store.load(file).arrays.keys() == {"images", "labels"}
 
 
@@ -196,7 +231,8 @@ def test_read_only_folder_is_unchanged(site, tmp_path):
     directory = tfds.prepare("mnist", tmp_path)
     before = {path.name for path in directory.iterdir()}
     directory.chmod(0o555)
-    tfds.load_arrays("mnist", tmp_path)
+    saved = tfds.load_arrays("mnist", tmp_path).file
+    assert saved.is_relative_to(user_cache())
     assert {path.name for path in directory.iterdir()} == before
     directory.chmod(0o755)
 
@@ -269,7 +305,7 @@ def test_incompatible_tfds_is_not_reported_as_damage(site, tmp_path, monkeypatch
         tfds.load_arrays("mnist", tmp_path)
 
 
-@pytest.mark.parametrize("missing", ["array_record", "tensorflow_datasets"])
+@pytest.mark.parametrize("missing", ["array_record.python", "tensorflow_datasets"])
 def test_missing_packages_are_reported_in_one_line(site, tmp_path, monkeypatch, missing):
     tfds.prepare("mnist", tmp_path)
     monkeypatch.setitem(sys.modules, missing, None)
@@ -277,7 +313,7 @@ def test_missing_packages_are_reported_in_one_line(site, tmp_path, monkeypatch, 
     with pytest.raises(builders.Unavailable, match=f"{missing}.*--dataset digits") as error:
         data.load("mnist")
     assert "\n" not in str(error.value)
-    dataset, remark = data.load()
+    dataset, (remark,) = data.load()
     assert dataset.name == "digits"
     assert "array-record" in remark
     assert "downloadable" not in remark
@@ -285,9 +321,9 @@ def test_missing_packages_are_reported_in_one_line(site, tmp_path, monkeypatch, 
 
 def test_cached_arrays_need_neither_package(site, tmp_path, monkeypatch):
     expected = tfds.load_arrays("mnist", tmp_path)
-    for name in ("array_record", "tensorflow_datasets"):
+    for name in ("array_record.python", "tensorflow_datasets"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert tfds.load_arrays("mnist", tmp_path)[2] == expected[2]
+    assert tfds.load_arrays("mnist", tmp_path).fingerprint == expected.fingerprint
 
 
 def test_data_root_of_a_user_without_home_is_in_the_cache(monkeypatch):
@@ -314,7 +350,7 @@ def test_unresponsive_server_does_not_hang(tmp_path, monkeypatch):
 
 
 def test_real_mnist(mnist_dir):
-    images, labels, _ = tfds.load_arrays("mnist", mnist_dir)
+    images, labels, *_ = tfds.load_arrays("mnist", mnist_dir)
     assert images.shape == (60_000, 28, 28, 1)
     # The known class counts of the training set.
     expected = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]

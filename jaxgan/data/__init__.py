@@ -38,11 +38,14 @@ def _open_tfds(name: str, settings: DataSettings) -> Opened:
 
 def _open_digits(settings: DataSettings) -> Opened:
     check_no_pictures(settings, "digits has images of one size")
+    if settings.data_in == "disk":
+        raise UsageError("--data-in disk is not for digits, which fit in memory")
     images, labels = digits()
     return open_source(from_rows("digits", images, labels), settings)
 
 
 def _open_stacked_mnist(settings: DataSettings) -> Opened:
+    check_no_pictures(settings, "stacked_mnist has images of one size")
     if settings.data_in == "disk":
         raise UsageError("--data-in disk is not for stacked_mnist, whose digits fit in memory")
     mnist = _open_tfds("mnist", dataclasses.replace(settings, data_in="memory"))

@@ -10,16 +10,19 @@ import json
 import os
 import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from jaxgan.errors import RunError, UsageError, first_line
 
 BLOCK = 2**24
 """The number of bytes that are read at a time from a whole array."""
+BLOCKS_SHOWN = 64
+"""The number of blocks from which there is a progress bar."""
 
 
 class ArrayFile:
@@ -72,7 +75,9 @@ class ArrayFile:
 
     def blocks(self) -> Iterator[bytes]:
         """Yields the bytes of the array in order, `BLOCK` at a time."""
-        for start in range(0, self.nbytes, BLOCK):
+        starts = range(0, self.nbytes, BLOCK)
+        quiet = True if len(starts) < BLOCKS_SHOWN else None
+        for start in tqdm(starts, f"reading {self.path.name}", disable=quiet, leave=False):
             yield self._read(start, min(BLOCK, self.nbytes - start))
         self._check_unchanged()
 
@@ -126,25 +131,31 @@ def open_npy(path: Path) -> Array:
         return _open_member(path, file, 0, path.stat().st_size)
 
 
-def open_npz(path: Path) -> dict[str, Array]:
-    """Returns the arrays in an .npz file by name; compressed ones are read.
+def open_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], list[str]]:
+    """Returns the wanted arrays in an .npz file by name, and the names of the others.
 
+    Compressed arrays are read.
     Raises `UsageError` for a file that is no archive of arrays, or that is incomplete.
     """
     arrays: dict[str, Array] = {}
+    others = []
     with _explained(path, ".npz"), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
         for member in archive.infolist():
             name = member.filename.removesuffix(".npy")
+            if name not in wanted:
+                others.append(name)
+                continue
             if member.compress_type != zipfile.ZIP_STORED:
-                with archive.open(member) as content:
+                with _naming(name), archive.open(member) as content:
                     arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
                 continue
             file.seek(member.header_offset)
             # The lengths of the name and of the extra field in the member's own header.
             name_size, extra_size = struct.unpack("<26x2H", file.read(30))
             start = member.header_offset + 30 + name_size + extra_size
-            arrays[name] = _open_member(path, file, start, start + member.file_size)
-    return arrays
+            with _naming(name):
+                arrays[name] = _open_member(path, file, start, start + member.file_size)
+    return arrays, others
 
 
 def open_safetensors(path: Path) -> dict[str, ArrayFile]:
@@ -174,7 +185,7 @@ def _open_member(path: Path, file, start: int, end: int) -> Array:
         raise ValueError("its array has named fields; save one plain array")
     shape, fortran, dtype = read_header[version](file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, not numbers")
+        raise ValueError("it holds Python objects; save numbers, or texts by .astype(str)")
     if not shape:
         raise ValueError("it holds a single number")
     promised, there = dtype.itemsize * prod(shape), end - file.tell()
@@ -184,6 +195,15 @@ def _open_member(path: Path, file, start: int, end: int) -> Array:
         file.seek(start)
         return np.ascontiguousarray(np.lib.format.read_array(file, allow_pickle=False))
     return ArrayFile(path, dtype, shape, file.tell())
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Adds the name of an array to an error."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"its array {name} cannot be used: {error}") from error
 
 
 @contextlib.contextmanager

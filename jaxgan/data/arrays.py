@@ -79,7 +79,8 @@ class Examples:
         Raises `UsageError` if a batch is larger than the data set.
         """
         indices = epoch_indices(key, step, size, self.num_examples)
-        return self.convert(self.take(np.asarray(indices) if self.on_disk else indices))
+        rows = self.take(np.asarray(indices) if self.on_disk else indices)
+        return self.convert(jax.tree.map(jnp.asarray, rows))
 
 
 @jax.tree_util.register_dataclass

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from jaxgan.data.array_file import ArrayFile
 from jaxgan.data.arrays import Batch, Examples
@@ -12,6 +13,8 @@ from jaxgan.errors import UsageError
 
 ROWS_AT_ONCE = 2**24
 """About the number of values that statistics are computed of at a time."""
+PARTS_SHOWN = 20
+"""The number of parts from which there is a progress bar."""
 SHOWN = 5
 
 
@@ -75,8 +78,10 @@ def compute_statistics(values: np.ndarray | ArrayFile, what: str) -> Statistics:
     """
     count = max(1, ROWS_AT_ONCE // max(1, int(np.prod(values.shape[1:]))))
     starts = range(0, len(values), count)
+    quiet = True if len(starts) < PARTS_SHOWN else None
     parts = lambda: (
-        values[np.arange(i, min(i + count, len(values)))].astype(np.float64) for i in starts
+        values[np.arange(i, min(i + count, len(values)))].astype(np.float64)
+        for i in tqdm(starts, "computing statistics", disable=quiet, leave=False)
     )
     total, bad = np.zeros(values.shape[1:]), np.zeros(values.shape[1:], np.int64)
     low, high = np.full(values.shape[1:], np.inf), np.full(values.shape[1:], -np.inf)

@@ -108,7 +108,8 @@ def _walk(root: Path, below: str, suffixes: set, passed, seen: set) -> Iterator[
     seen: the folders that were visited, so that links to a folder above end.
     """
     found = False
-    for entry in os.scandir(root / below):
+    # A folder comes before the links to it, and neither depends on the order of the system.
+    for entry in sorted(os.scandir(root / below), key=lambda e: (e.is_symlink(), e.name)):
         name = f"{below}/{entry.name}" if below else entry.name
         suffix = os.path.splitext(entry.name)[1].lower()
         if entry.name.startswith(".") or entry.name in HIDDEN:
@@ -119,7 +120,7 @@ def _walk(root: Path, below: str, suffixes: set, passed, seen: set) -> Iterator[
                 inner = list(_walk(root, name, suffixes, passed, seen))
                 found = found or bool(inner)
                 yield from inner
-        elif suffix in suffixes and (entry.is_file() or entry.is_symlink()):
+        elif suffix in suffixes and (entry.is_file() or not os.path.exists(entry.path)):
             found = True
             yield name
         else:

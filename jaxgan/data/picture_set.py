@@ -123,11 +123,10 @@ def open_pictures(
     """
     wanted = f"{VERSION} {listing} {json.dumps(how)} {skip_broken}"
     base = user_cache() / "pictures" / hashlib.sha256(wanted.encode()).hexdigest()[:32]
-    about = read_json(base.with_suffix(".json"))
-    if "known" in about:
-        known = Known(**about["known"])
+    known, digest = _cached_known(base.with_suffix(".json"))
+    if known is not None:
         shape = (len(encoded) - len(known.broken), *known.shape)
-        pixels = _cached_pixels(base.with_suffix(".npy"), shape, about.get("pixels"))
+        pixels = _cached_pixels(base.with_suffix(".npy"), shape, digest)
     else:
         known, pixels = _decode_all(encoded, labels, how, skip_broken, most_bytes)
         _save(base, known, pixels)
@@ -161,12 +160,10 @@ def _decode_all(encoded, labels, how, skip_broken, most_bytes) -> tuple[Known, n
     if broken and not (skip_broken and kept):
         raise UsageError(_describe_broken([*broken.values()], len(encoded)))
     if len(sizes) > 1:
-        first, second, *_ = (
-            f"{width} x {height} ({name})" for (height, width), name in sizes.items()
-        )
+        shown = [f"{width} x {height} ({name})" for (height, width), name in sizes.items()]
         raise UsageError(
-            f"the pictures have {len(sizes):,} sizes, such as {first} and {second}: give --resize N, "
-            "to scale and crop them to N x N pixels"
+            f"the pictures have {len(sizes):,} sizes, such as {' and '.join(shown[:2])}: give "
+            "--resize N, to scale and crop them to N x N pixels"
         )
     channels = how.channels or (1 if counts["gray"] == kept else 3)
     shape = [*next(iter(sizes)), channels]
@@ -258,6 +255,14 @@ def _few(names: list[str]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _cached_known(path: Path) -> tuple[Known | None, str | None]:
+    """Returns what the cache says of a set, and the digest of its pixels, if they are there."""
+    with contextlib.suppress(OSError, TypeError, KeyError):  # It cannot be read, or is damaged.
+        about = read_json(path)
+        return Known(**about["known"]), about.get("pixels")
+    return None, None
 
 
 def _cached_pixels(path: Path, shape: tuple[int, ...], digest: str | None) -> ArrayFile | None:

@@ -72,7 +72,7 @@ def decode(data: bytes, how: Decoding) -> Picture:
     Pillow itself reduces colored ones.
     Raises `ValueError` for content that is no picture, or damaged.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     _ignore_warnings()
     try:
@@ -80,12 +80,15 @@ def decode(data: bytes, how: Decoding) -> Picture:
             animated = getattr(picture, "n_frames", 1) > 1
             picture.load()
             upright = ImageOps.exif_transpose(picture)
+        upright.format = picture.format
         opaque, transparent = _over_background(_in_8_bits(upright), how.background)
         enlarged = how.size is not None and min(opaque.size) < how.size
         if how.size is not None:
             opaque = ImageOps.fit(opaque, (how.size, how.size), Image.Resampling.LANCZOS)
     except MemoryError:
         raise
+    except UnidentifiedImageError as error:
+        raise ValueError("it has no format that Pillow knows") from error
     except Image.DecompressionBombError as error:
         limit = 2 * Image.MAX_IMAGE_PIXELS
         raise ValueError(f"it has more than {limit:,} pixels, the limit of Pillow") from error
@@ -112,9 +115,13 @@ def _in_8_bits(picture):
     """Returns a picture with 8 bits for each channel. Raises `ValueError` for other numbers."""
     from PIL import Image
 
-    if picture.mode.startswith("I;16"):
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
         values = np.asarray(picture).astype(np.uint32)
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+        gray = ((values * 255 + 32767) // 65535).astype(np.uint8)
+        if (clear := picture.info.get("transparency")) is None:
+            return Image.fromarray(gray)
+        alpha = np.where(values == clear, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.stack([gray, alpha], axis=-1), "LA")
     if picture.mode in ("I", "F"):
         kind = "integers of 32 bits" if picture.mode == "I" else "floating-point numbers"
         raise ValueError(f"its pixels are {kind}: save it with 8 or 16 bits for each channel")

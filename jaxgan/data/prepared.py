@@ -12,7 +12,7 @@ from jaxgan.data import image_folder, tfds
 from jaxgan.data.builders import import_tfds
 from jaxgan.data.records import PreparedRecords
 from jaxgan.data.source import Source
-from jaxgan.data.user_files import open_source_of_pictures
+from jaxgan.data.user_files import name_classes, open_source_of_pictures
 from jaxgan.data_settings import DataSettings
 from jaxgan.errors import RunError, UsageError, first_line
 from jaxgan.files import user_cache
@@ -74,7 +74,8 @@ def find_prepared(root: Path, name: str) -> Path:
         )
     raise UsageError(
         f"{PREFIX}{name} is not prepared in {root / name}: prepare it where TensorFlow is "
-        f"installed, by `tfds build {name} --file_format=array_record`, and give its folder by --data-dir"
+        f"installed, by `tfds build {name} --file_format=array_record`, and give that folder by "
+        "--data-dir"
     )
 
 
@@ -110,7 +111,7 @@ def _open_split(name, builder, features: Features, split: str, settings: DataSet
         labels = _read_labels(source, features.label, listing, where)
     pictures = PreparedRecords(source, features.image, where)
     found = open_source_of_pictures(name, pictures, labels, listing, settings)
-    return found._replace(class_names=features.class_names)
+    return name_classes(found, features.class_names)
 
 
 def _read_labels(source, feature: str, listing: str, where: str) -> np.ndarray | None:

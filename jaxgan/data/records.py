@@ -1,5 +1,6 @@
 """Pictures in the records of ArrayRecord files, with or without TensorFlow Datasets."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -67,4 +68,9 @@ def read_record(source: Any, i: int) -> Any:
 
 def list_records(folder: Path) -> list[Path]:
     """Returns the ArrayRecord files in a folder, in order."""
-    return sorted(file for file in folder.iterdir() if ".array_record" in file.name)
+    return sorted(file for file in folder.iterdir() if is_records(file))
+
+
+def is_records(file: Path) -> bool:
+    """Returns whether a file has the name of an ArrayRecord file, or of a part of one."""
+    return re.search(r"\.array_record(-\d+-of-\d+)?$", file.name) is not None

@@ -23,6 +23,8 @@ PARTS = 5
 """Data without a test split are divided into so many parts; one of them is for testing."""
 MEMORY_SHARE = 0.25
 """The part of a device's memory that the data of a run may take, unless `--data-in` says more."""
+MOST_MEMORY = 0.5
+"""The largest part that they may take: while they are loaded, a CPU needs them twice."""
 EVALUATION_BYTES = 2**30
 """About the most bytes of a split that an evaluation takes into memory, chosen at random."""
 MIN_EXAMPLES = 10_000
@@ -73,7 +75,7 @@ def open_source(source: Source, settings: DataSettings) -> Opened:
     remarks = source.remarks
     if source.statistics is not None and not source.statistics.deviation.all():
         constant = describe_features(source.statistics.deviation == 0)
-        remarks = (*remarks, f"the values are constant in {constant}: all samples will have them")
+        remarks = (*remarks, f"the values are constant in {constant}, and so are those of samples")
     return Opened(source.fingerprint, load, remarks, source.open_test is not None)
 
 
@@ -119,8 +121,9 @@ def make_dataset(source: Source, settings: DataSettings) -> Images | FloatArrays
         pad_images(np.zeros((1, *examples.shape[1:]), np.uint8), size)  # Is it large enough?
         padded = len(examples) * size**2 * examples.shape[-1]
     if not lies_on_disk(source.name, examples, padded, settings.data_in):
-        array = read_all(examples)
-        return _dataset(source, jnp.asarray(_values(pad_images(array, size))), on_device=True)
+        # Without names for the parts, none of them is kept longer than the next one needs it.
+        padded_images = _values(pad_images(read_all(examples), size))
+        return _dataset(source, jnp.asarray(padded_images), on_device=True)
     return _dataset(source, examples if size is None else PaddedImages(examples, size))
 
 
@@ -128,7 +131,7 @@ def most_bytes(data_in: str) -> int:
     """Returns how many bytes of data may lie in memory during training."""
     if data_in == "disk":
         return 0
-    return int(memory_of_device() * (1 if data_in == "memory" else MEMORY_SHARE))
+    return int(memory_of_device() * (MOST_MEMORY if data_in == "memory" else MEMORY_SHARE))
 
 
 def lies_on_disk(name: str, examples: Rows, nbytes: int, data_in: str) -> bool:
@@ -147,10 +150,11 @@ def lies_on_disk(name: str, examples: Rows, nbytes: int, data_in: str) -> bool:
             f"{name} cannot be read from disk row by row: remove --data-in disk, or save the array "
             "with np.save, in C order and not compressed"
         )
-    if nbytes > (available := memory_of_device()):
+    if nbytes > most_bytes("memory"):
+        advice = "give --data-in disk" if by_rows else "save the array with np.save, in C order"
         raise UsageError(
-            f"{name} needs {format_bytes(nbytes)} of memory, and there are "
-            f"{format_bytes(available)}: give --data-in disk"
+            f"{name} needs {format_bytes(nbytes)}, more than half of the memory of "
+            f"{format_bytes(memory_of_device())}: {advice}"
         )
     return False
 

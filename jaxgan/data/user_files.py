@@ -23,6 +23,8 @@ LARGE = 2**28
 """What is known of arrays of at least so many bytes is kept in the user's cache."""
 EXAMPLES = ("images", "values")
 """The names in an .npz file of an array of examples."""
+LABELS = "labels"
+"""The name in an .npz file of the array of labels."""
 
 
 def open_file(settings: DataSettings) -> Source:
@@ -35,15 +37,13 @@ def open_file(settings: DataSettings) -> Source:
         folder = list_folder(path)
         listing = folder.files.listing()
         found = open_source_of_pictures(name, folder.files, folder.labels, listing, settings)
-        return found._replace(
-            class_names=folder.class_names, remarks=(*folder.remarks, *found.remarks)
-        )
+        return name_classes(found, folder.class_names, folder.remarks)
     if not path.is_file():
         raise UsageError(
             f"--data-file {path} does not exist: give a folder of pictures, or a .npy, .npz or "
             ".array_record file"
         )
-    if ".array_record" in path.name:
+    if records.is_records(path):
         return _open_records([path], name, settings)
     check_no_pictures(settings, f"--data-file {path} holds arrays")
     return _open_arrays(path, name, settings)
@@ -63,6 +63,25 @@ def open_source_of_pictures(
     return Source(name, pictures, known.fingerprint, labels, classes, remarks=remarks)
 
 
+def name_classes(
+    source: Source, class_names: tuple[str, ...], remarks: tuple[str, ...] = ()
+) -> Source:
+    """Returns a source with the names of its classes, some of which may have no examples.
+
+    remarks: those that come before its own.
+    """
+    if source.labels is None or not class_names:
+        return source._replace(remarks=(*remarks, *source.remarks))
+    present = {*np.unique(source.labels).tolist()}
+    empty = [name for k, name in enumerate(class_names) if k not in present]
+    left = (f"no examples are left of the classes {', '.join(empty)}",) if empty else ()
+    return source._replace(
+        num_classes=len(class_names),
+        class_names=class_names,
+        remarks=(*remarks, *source.remarks, *left),
+    )
+
+
 def _open_records(files: list[Path], name: str, settings: DataSettings) -> Source:
     encoded = records.Records(files)
     listing = image_folder.Files(files[0].parent, [file.name for file in files]).listing()
@@ -75,18 +94,18 @@ def _open_arrays(path: Path, name: str, settings: DataSettings) -> Source:
     if path.suffix.lower() != ".npz":
         examples = open_npy(path)
     else:
-        arrays = open_npz(path)
+        arrays, others = open_npz(path, {*EXAMPLES, LABELS})
         given = [key for key in EXAMPLES if key in arrays]
         if len(given) != 1:
-            names = ", ".join(arrays) or "no arrays"
+            names = ", ".join([*arrays, *others]) or "no arrays"
             raise UsageError(
                 f"{what} must have an array named images or one named values, and it has {names}"
             )
         examples = arrays.pop(given[0])
-        if (labels := arrays.pop("labels", None)) is not None:
+        if (labels := arrays.pop(LABELS, None)) is not None:
             labels = labels if isinstance(labels, np.ndarray) else labels.read()
-        if arrays:
-            remarks = (f"passed over the arrays {', '.join(arrays)} in {path}",)
+        if others:
+            remarks = (f"passed over the arrays {', '.join(others)} in {path}",)
     examples = check_examples(examples, what)
     if labels is not None:
         labels, class_names = check_labels(labels, len(examples), what)

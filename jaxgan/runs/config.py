@@ -205,7 +205,8 @@ class Config(
 
 BOOKKEEPING = frozenset(
     "steps data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every devices distributed coordinator num_processes process_id".split()
+    "checkpoint_every evaluate_every devices distributed coordinator num_processes "
+    "process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""
