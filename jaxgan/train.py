@@ -17,7 +17,7 @@ from jaxgan.command import (
     write_at_once,
 )
 from jaxgan.environment import check_devices, pin_options
-from jaxgan.errors import Interrupted, ReadError, RunError, UsageError
+from jaxgan.errors import Interrupted, UsageError
 from jaxgan.runs.config import GROUPS, Config, check_config
 
 
@@ -44,7 +44,7 @@ def train(config: Config) -> dict:
     from jaxgan.parallel.connection import exit_together
     from jaxgan.runs.build import count_parameters
     from jaxgan.runs.description import describe_run
-    from jaxgan.runs.directory import open_run
+    from jaxgan.runs.directory import open_run, save_if_unreadable
     from jaxgan.runs.progress import Progress
 
     dataset, remarks = load_dataset(config)
@@ -131,20 +131,6 @@ def place(program, key, state, dataset, steps: range) -> tuple:
         return program.layout.place(key, state, dataset)
     reader = program.layout.make_reader(dataset, key, steps, program.images_per_step)
     return *program.layout.place(key, state, None)[:2], reader
-
-
-@contextlib.contextmanager
-def save_if_unreadable(run) -> Iterator[None]:
-    """Saves the run if the data on disk cannot be read any more, and says how to continue."""
-    try:
-        yield
-    except ReadError as error:
-        run.save()
-        saved = run.checkpoints.newest() or 0
-        raise RunError(
-            f"{error}: the state of step {saved} is saved; restore the data, and run the same "
-            "command again"
-        ) from error
 
 
 def make_score(description) -> Callable[[dict], dict[str, float]] | None:

@@ -245,7 +245,7 @@ def test_frozen_seed_stays_frozen(tmp_path, monkeypatch):
         assert last == [10]
         about = json.loads((tmp_path / place / "generator" / "1" / "generator.json").read_text())
         assert about["step"] == 12
-    assert_same_run(tmp_path / "disk", tmp_path / "memory")
+    assert_same_results(tmp_path / "disk", tmp_path / "memory")
 
 
 @pytest.mark.parametrize(("kind", "begin"), [("npy", 0), ("npy", 10), ("pictures", 0)], ids=str)

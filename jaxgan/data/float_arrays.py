@@ -85,10 +85,11 @@ def compute_statistics(values: np.ndarray | ArrayFile, what: str) -> Statistics:
     )
     total, bad = np.zeros(values.shape[1:]), np.zeros(values.shape[1:], np.int64)
     low, high = np.full(values.shape[1:], np.inf), np.full(values.shape[1:], -np.inf)
-    for part in parts():
-        total += part.sum(axis=0)
-        bad += (~np.isfinite(part.astype(np.float32))).sum(axis=0)
-        low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in parts():
+            total += part.sum(axis=0)
+            bad += (~np.isfinite(part.astype(np.float32))).sum(axis=0)
+            low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
     if bad.any():
         raise UsageError(
             f"{what} has values that are not finite as 32-bit numbers, in "

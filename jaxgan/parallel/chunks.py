@@ -10,6 +10,7 @@ import numpy as np
 from jaxgan.data.prefetch import Reader
 from jaxgan.errors import ReadError
 from jaxgan.gan import GAN, GANState, Metrics
+from jaxgan.parallel.distributed import process_count
 from jaxgan.parallel.layout import Layout
 from jaxgan.parallel.operations import count_operations
 from jaxgan.parallel.transforms import over_seeds, scan_steps
@@ -119,7 +120,8 @@ def train_chunks(
 
     arguments: key, state and data, as `Layout.place` returns them. The data are a data set or, if
     it lies on disk, a `Reader` of the rows of the steps. The state is donated.
-    Raises `ReadError` for rows that cannot be read, after the chunk before them.
+    Raises `ReadError` for rows that cannot be read, after the chunk before them or, in a run of
+    several processes, at once.
     """
     key, state, data = arguments
     on_disk, failure = isinstance(data, Reader), None
@@ -135,6 +137,8 @@ def train_chunks(
             try:
                 rows = program.layout.place_rows(data.read(done, end)) if on_disk else data
             except ReadError as error:
+                if process_count() > 1:  # The others wait for this chunk: none can be saved.
+                    raise
                 failure = error
                 break
             state, metrics = compile_steps(end - done)(key, state, rows)

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jaxgan.errors import RunError, UsageError
-from jaxgan.parallel import distributed
+from jaxgan.errors import ReadError, RunError, UsageError
+from jaxgan.parallel import connection, distributed
 from jaxgan.runs import description
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.description import Description, check_same_run
@@ -60,6 +60,25 @@ def open_run(
             run.messages.append(remark)
         with contextlib.closing(run):
             yield run
+
+
+@contextlib.contextmanager
+def save_if_unreadable(run: Run) -> Iterator[None]:
+    """Saves the run if the data on disk cannot be read any more, and says how to continue.
+
+    In a run of several processes, the last checkpoint is what is saved.
+    """
+    try:
+        yield
+    except ReadError as error:
+        if distributed.process_count() > 1:
+            raise RunError(f"{error}: restore the data, and {connection.AGAIN}") from error
+        run.save()
+        saved = run.checkpoints.newest() or 0
+        raise RunError(
+            f"{error}: the state of step {saved} is saved; restore the data, and run the same "
+            "command again"
+        ) from error
 
 
 def _prepare(path: Path, new: Description, overwrite: bool, lock: contextlib.ExitStack) -> str:
