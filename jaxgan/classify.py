@@ -55,7 +55,7 @@ def main(config: Config):
         opened = data.open_data(settings)
         train, test = opened.load("train"), opened.load("test")
         if not isinstance(train, data.Images):
-            raise UsageError(f"a classifier needs images, and {train.name} has none")
+            raise UsageError(f"no classifier is trained on {train.name}: choose a set of images")
         out = config.out or classifier_path(train)
         return train_and_save(train, test, out, config.epochs, config.seed, describe_data(settings))
 

@@ -16,6 +16,8 @@ FRAMES = 60
 NORMS = "gradient norm"
 SHARES = "share with a positive output"
 SAMPLES_A_SEED = 16
+MOST_PANELS = 16
+"""The largest number of seeds whose signals are drawn."""
 MOST_HISTOGRAMS = 16
 """The largest number of values of a sample that have a histogram each."""
 
@@ -192,6 +194,7 @@ def _curves_of_samples(samples: np.ndarray):
     """Returns a figure of samples `[seeds, n, values]`: histograms of few values, else curves."""
     from matplotlib.figure import Figure
 
+    samples = samples[:MOST_PANELS].astype(np.float64)
     seeds, _, values = samples.shape
     few = values <= MOST_HISTOGRAMS
     rows, columns = (-(-values // 4), min(values, 4)) if few else (seeds, 1)
@@ -200,8 +203,10 @@ def _curves_of_samples(samples: np.ndarray):
     figure.subplots_adjust(0.08, 0.12 / rows, 0.98, 1 - 0.12 / rows, 0.2, 0.4)  # Fast.
     for i, axes in enumerate(panels[: values if few else seeds]):
         if few:
+            low, high = samples[..., i].min(), samples[..., i].max()
+            margin = max((high - low) / 40, abs(high) * 1e-3, 1e-6)  # All may be the same.
             for own in samples:
-                axes.hist(own[:, i], bins=20, histtype="step")
+                axes.hist(own[:, i], np.linspace(low - margin, high + margin, 21), histtype="step")
             axes.set_title(f"value {i}", fontsize="small")
             axes.locator_params(nbins=4)
             axes.tick_params(labelsize="x-small", labelleft=False)
