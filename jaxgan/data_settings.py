@@ -17,33 +17,33 @@ TFDSName = Annotated[
 
 @dataclasses.dataclass(frozen=True)
 class SourceSettings:
-    """Where the data lie."""
+    """Which data to use."""
 
     dataset: DatasetName | TFDSName | None = None
-    """data set, or tfds:NAME[/CONFIG] for any set of images that TensorFlow Datasets has prepared;
+    """data set, or tfds:NAME[/CONFIG] for any image data set that TensorFlow Datasets has prepared;
     if not given, mnist, or digits if mnist is neither on disk nor downloadable"""
     data_dir: Path | None = None
     """directory of TensorFlow Datasets; if not given, TFDS_DATA_DIR or ~/tensorflow_datasets"""
     data_file: Path | None = None
     """your own data instead of a data set: a folder of pictures, whose subfolders, if any, are the
-    classes; a .npy file with one array, or an .npz file with images (or values) and labels; images
-    are uint8 [n, h, w] or [n, h, w, c] with c 1 or 3, anything else floating-point [n, ...]; or an
-    .array_record file with a picture in each record"""
+    classes; an .array_record file, or a folder of them, with one picture in each record; a .npy
+    file with one array, or an .npz file with images (or values) and, optionally, labels; images are
+    uint8 [n, h, w] or [n, h, w, c] with c 1 or 3, any other data floating-point [n, ...]"""
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureSettings:
-    """How pictures in files become arrays."""
+    """How pictures in files are converted to arrays."""
 
     resize: Count | None = None
-    """height and width of the images: the shorter side of each picture is scaled to it, and the
-    center is cropped; if not given, all pictures must have one size"""
+    """height and width of the images: the shorter side of each picture is scaled to this size, and
+    the center is cropped; if not given, all pictures must have one size"""
     channels: Literal[1, 3] | None = None
-    """1 for gray or 3 for colored images; if not given, 1 if all pictures show only gray"""
+    """1 for grayscale or 3 for RGB images; if not given, 3 if any picture has color, else 1"""
     background: str = "black"
     """color behind transparent pixels, as a name or #rrggbb"""
     skip_broken: bool = False
-    """leave out pictures that cannot be read, instead of stopping"""
+    """skip pictures that cannot be read, instead of stopping"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +55,6 @@ class DataSettings(PictureSettings, SourceSettings):
     stacked_images: Count | None = None
     """size of a fixed training set of stacked_mnist; if not given, every step has new images"""
     data_in: Literal["auto", "memory", "disk"] = "auto"
-    """where the data lie during training: in the memory of the device, or on disk, from which each
-    step's examples are read ahead; auto takes memory for data of up to a quarter of it; it changes
-    the speed only"""
+    """where the data are kept during training: in the memory of the device, or on disk, from which
+    the examples of each step are read ahead of time; auto means memory for data that need at most
+    a quarter of it; this changes only the speed, not the results"""

@@ -5,21 +5,21 @@ import os
 from pathlib import Path
 
 CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux keeps the limit of a container."""
+"""Files in which Linux gives the memory limit of a container."""
 
 
 def memory_of_device() -> int:
-    """Returns the bytes of memory of a device; for a CPU, those that the process may use."""
+    """Returns the bytes of memory of JAX's device; of a CPU, those that this process may use."""
     import jax
 
-    with contextlib.suppress(Exception):  # Not every platform has statistics.
+    with contextlib.suppress(Exception):  # Not every platform has memory statistics.
         if limit := (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit"):
             return limit
     return memory_of_process()
 
 
 def memory_of_process() -> int:
-    """Returns the bytes of memory that the system and its limits allow this process."""
+    """Returns the bytes of memory that this process may use; 8 GiB if that is not known."""
     limits = []
     with contextlib.suppress(AttributeError, OSError, ValueError):  # Not on Windows.
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -43,7 +43,7 @@ def count_cores() -> int:
 
 
 def format_bytes(count: int) -> str:
-    """Returns a number of bytes, such as "1.5 GB"."""
+    """Returns a number of bytes as text, such as "1.5 GB"."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:,.1f} {unit}"

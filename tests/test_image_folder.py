@@ -123,10 +123,10 @@ def test_gray_and_colored_pictures_become_colored(tmp_path):
     assert dataset.shape == (8, 10, 3)
     np.testing.assert_array_equal(dataset.images[0], IMAGES[0])
     np.testing.assert_array_equal(dataset.images[1], np.repeat(IMAGES[1, ..., :1], 3, -1))
-    assert "1 of 2 pictures are gray: all have 3 channels" in remark
+    assert "1 of 2 pictures are gray: all become RGB images" in remark
     gray, (remark,) = data.load(data_file=tmp_path, channels=1)
     np.testing.assert_array_equal(gray.images[1], IMAGES[1, ..., :1])
-    assert remark == "made 1 colored picture gray"
+    assert remark == "converted 1 color picture to grayscale"
     assert gray.fingerprint != dataset.fingerprint
 
 

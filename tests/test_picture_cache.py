@@ -96,11 +96,11 @@ def test_gray_pictures_become_colored_among_colored_ones(folder):
     replace(folder / "a" / "3.png", IMAGES[3, ..., 0])
     for data_in in ("memory", "disk"):
         dataset, (remark,) = data.load(data_file=folder, data_in=data_in)
-        assert remark.startswith("1 of 10 pictures are gray: all have 3 channels (--channels 1 ")
+        assert remark.startswith("1 of 10 pictures are gray: all become RGB images (--channels 1 ")
         (row,) = dataset.take(np.array([3])).images
         np.testing.assert_array_equal(row, np.repeat(IMAGES[3, ..., :1], 3, -1))
         _, (remark,) = data.load(data_file=folder, data_in=data_in, channels=1)
-        assert remark == "made 9 colored pictures gray"
+        assert remark == "converted 9 color pictures to grayscale"
 
 
 @pytest.mark.parametrize("data_in", ["memory", "disk"])
@@ -110,7 +110,7 @@ def test_second_opening_decodes_nothing(folder, decoded, data_in):
     second, again = data.load(data_file=folder, data_in=data_in, channels=1)
     assert len(decoded) == len(IMAGES)
     assert first.fingerprint == second.fingerprint
-    assert remarks == again == ("made 10 colored pictures gray",)
+    assert remarks == again == ("converted 10 color pictures to grayscale",)
     rows = np.arange(len(IMAGES))
     np.testing.assert_array_equal(second.take(rows).images, first.take(rows).images)
     assert data.load(data_file=folder, data_in=data_in)[1] == ()  # Other settings, other remarks.

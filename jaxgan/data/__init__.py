@@ -2,7 +2,7 @@
 
 A data set is a pytree of arrays with a function `batch(key, step, size)`: the batch of a step is a
 pure function of the key and the step. Compiled functions take the data set as an argument. Data
-that are too large for that stay on disk, see `jaxgan.data.prefetch`.
+that are too large for memory stay on disk; `jaxgan.data.prefetch` reads the batches ahead of time.
 """
 
 import dataclasses
@@ -73,15 +73,16 @@ DATASETS = {
     "ring": lambda settings: _open_mixture(ring(), settings),
     "grid": lambda settings: _open_mixture(grid(), settings),
 }
-"""By name: functions from the settings of the data to an `Opened` data set."""
+"""Functions by the name of the data set, each from `DataSettings` to an `Opened` data set."""
 
 
 def open_data(settings: DataSettings) -> Opened:
-    """Returns a data set that was found, and of which little was read.
+    """Returns the data set that the settings select; its examples are loaded by `Opened.load`.
 
     By default it is MNIST or, if that is neither on disk nor downloadable and there is no
     `data_dir`, scikit-learn's digits. A data set with a name is never replaced by another.
-    Raises `UsageError` for settings that cannot be used, and `RunError` if the data cannot be had.
+    Raises `UsageError` for settings that cannot be used, and `RunError` for data that are not
+    available or cannot be read.
     """
     name = settings.dataset
     if name is not None and settings.data_file is not None:
@@ -106,11 +107,12 @@ def open_data(settings: DataSettings) -> Opened:
 def load(
     dataset: str | None = None, data_dir=None, *, split: str | None = None, **settings
 ) -> tuple[Dataset, tuple[str, ...]]:
-    """Returns a data set, and remarks on it.
+    """Returns a data set, and remarks on it for the user.
 
     dataset, data_dir, settings: the fields of `jaxgan.data_settings.DataSettings`.
-    split: "train" or "test", for evaluation. By default all that a GAN may be trained on: the
-    training split or, without splits, all examples, of which a fifth are the test split.
+    split: "train" or "test", for evaluation; by default, the data that a GAN is trained on. If the
+    data have no test split, these are all examples, "test" is a random fifth of them and "train"
+    the rest.
     Raises as `open_data` does.
     """
     opened = open_data(DataSettings(dataset=dataset, data_dir=data_dir, **settings))
@@ -124,11 +126,12 @@ def from_arrays(
     image_size: int | None = None,
     split: str | None = None,
 ) -> Images | FloatArrays:
-    """Returns the data set of an array in memory: images, or data of any other domain.
+    """Returns a data set of examples in memory: `Images` of uint8, else `FloatArrays`.
 
     examples: images, uint8 `[n, h, w]` or `[n, h, w, c]`, or floating-point numbers `[n, ...]`.
-    labels: `[n]`, integers or names of classes. image_size, split: see `load`.
-    Raises `UsageError` for examples of another type or shape, and labels that do not match them.
+    labels: `[n]`, integers from 0 on or names of classes. image_size, split: see `load`.
+    Raises `UsageError` for examples of another type or shape or with values that are not finite,
+    and for labels that do not match them.
     """
     class_names: tuple[str, ...] = ()
     examples = check_examples(np.asarray(examples), name)

@@ -1,4 +1,4 @@
-"""Arrays in files, of which single rows are read: .npy, .npz and safetensors.
+"""Arrays in .npy, .npz and safetensors files, from which any rows can be read.
 
 Rows are read by system calls, not through a memory map: a disk that fails raises an error instead
 of ending the process, and an array that is larger than the memory needs no address space.
@@ -20,9 +20,9 @@ from tqdm import tqdm
 from jaxgan.errors import RunError, UsageError, first_line
 
 BLOCK = 2**24
-"""The number of bytes that are read at a time from a whole array."""
+"""The number of bytes that are read at a time when a whole array is read."""
 BLOCKS_SHOWN = 64
-"""The number of blocks from which there is a progress bar."""
+"""Reading at least this many blocks shows a progress bar."""
 
 
 class ArrayFile:
@@ -51,11 +51,14 @@ class ArrayFile:
         return len(self) * self._row_bytes
 
     def reshape(self, shape: tuple[int, ...]) -> "ArrayFile":
-        """Returns the array with another shape of the same size and number of rows."""
+        """Returns the array with another shape `[n, ...]` of the same size."""
         return ArrayFile(self.path, self.dtype, shape, self.offset)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """Returns the rows at some indices. Raises `RunError` if the file cannot be read."""
+        """Returns the rows `[k, ...]` at indices `[k]`.
+
+        Raises `RunError` if the file cannot be read or has changed.
+        """
         rows = np.empty((len(indices), *self.shape[1:]), self.dtype)
         into = memoryview(rows.reshape(-1).view(np.uint8))
         size = self._row_bytes
@@ -65,7 +68,7 @@ class ArrayFile:
         return rows
 
     def read(self) -> np.ndarray:
-        """Returns the whole array. Raises `RunError` if the file cannot be read."""
+        """Returns the whole array. Raises `RunError` as indexing does."""
         array = np.empty(self.shape, self.dtype)
         into, start = memoryview(array.reshape(-1).view(np.uint8)), 0
         for block in self.blocks():
@@ -74,7 +77,7 @@ class ArrayFile:
         return array
 
     def blocks(self) -> Iterator[bytes]:
-        """Yields the bytes of the array in order, `BLOCK` at a time."""
+        """Yields the bytes of the array in order, `BLOCK` at a time. Raises `RunError`."""
         starts = range(0, self.nbytes, BLOCK)
         quiet = True if len(starts) < BLOCKS_SHOWN else None
         for start in tqdm(starts, f"reading {self.path.name}", disable=quiet, leave=False):
@@ -89,12 +92,12 @@ class ArrayFile:
         except OSError as error:
             raise RunError(f"{self.path} cannot be read ({error.strerror})") from error
         if len(data) < size:
-            raise RunError(f"{self.path} has become shorter while it was in use: restore it")
+            raise RunError(f"{self.path} has become shorter while it was in use")
         return data
 
     def _check_unchanged(self) -> None:
         if self._descriptor is not None and _stamp(os.fstat(self._descriptor)) != self.stamp:
-            raise RunError(f"{self.path} has changed while it was in use: restore it")
+            raise RunError(f"{self.path} has changed while it was in use")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_descriptor": None}  # Another process opens the file itself.
@@ -109,7 +112,7 @@ def _stamp(about: os.stat_result) -> tuple[int, int]:
 
 
 def _read_at(descriptor: int, size: int, position: int) -> bytes:
-    """Returns up to `size` bytes of a file from a position on; fewer only at its end."""
+    """Returns `size` bytes of a file from a position on, or fewer at its end."""
     if not hasattr(os, "pread"):  # On Windows, without threads that read the same file.
         os.lseek(descriptor, position, os.SEEK_SET)
         return os.read(descriptor, size)
@@ -123,9 +126,9 @@ Array = np.ndarray | ArrayFile
 
 
 def open_npy(path: Path) -> Array:
-    """Returns the array in a .npy file; one in Fortran order is read.
+    """Returns the array in a .npy file. An array in Fortran order is read into memory.
 
-    Raises `UsageError` for a file that is no such array, or that is incomplete.
+    Raises `UsageError` for a file that is of another kind, incomplete or unreadable.
     """
     with _explained(path, ".npy"), open(path, "rb") as file:
         return _open_member(path, file, 0, path.stat().st_size)
@@ -134,8 +137,8 @@ def open_npy(path: Path) -> Array:
 def open_npz(path: Path, wanted: Collection[str]) -> tuple[dict[str, Array], list[str]]:
     """Returns the wanted arrays in an .npz file by name, and the names of the others.
 
-    Compressed arrays are read.
-    Raises `UsageError` for a file that is no archive of arrays, or that is incomplete.
+    Arrays that are compressed or in Fortran order are read into memory.
+    Raises `UsageError` for a file that is of another kind, incomplete or unreadable.
     """
     arrays: dict[str, Array] = {}
     others = []
@@ -185,7 +188,7 @@ def _open_member(path: Path, file, start: int, end: int) -> Array:
         raise ValueError("its array has named fields; save one plain array")
     shape, fortran, dtype = read_header[version](file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects; save numbers, or texts by .astype(str)")
+        raise ValueError("it holds Python objects; save numbers, or strings by .astype(str)")
     if not shape:
         raise ValueError("it holds a single number")
     promised, there = dtype.itemsize * prod(shape), end - file.tell()
@@ -222,7 +225,7 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
 
 
 def fingerprint(images: Array, labels: np.ndarray | None) -> str:
-    """Returns the SHA-256 of examples and labels, with their types and shapes."""
+    """Returns the SHA-256, in hexadecimal, of examples and labels, with their types and shapes."""
     digest = hashlib.sha256()
     for array in (images, np.zeros(0, np.int32) if labels is None else labels):
         digest.update(f"{array.dtype.str}{array.shape}".encode())

@@ -1,4 +1,4 @@
-"""Data sets of images, and conversions between pixels and numbers."""
+"""Data sets of images, and conversions between uint8 pixels and numbers in [-1, 1]."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -36,12 +36,12 @@ class Examples:
         raise NotImplementedError
 
     def convert(self, rows: Batch) -> Batch:
-        """Returns stored rows as networks see them."""
+        """Returns stored rows as networks take them, in float32."""
         raise NotImplementedError
 
     @property
     def on_disk(self) -> bool:
-        """Whether the examples lie on disk: compiled functions then cannot take the data set."""
+        """Whether the examples are on disk; compiled functions then cannot take the data set."""
         return not isinstance(self.examples, jax.Array | np.ndarray)
 
     @property
@@ -67,7 +67,7 @@ class Examples:
         check_size(size, self.num_examples)
 
     def take(self, indices: jax.Array | np.ndarray) -> Batch:
-        """Returns the rows at some indices, as they are stored, and their labels."""
+        """Returns the rows at indices `[k]`, as they are stored, and their labels."""
         labels = None if self.labels is None else self.labels[indices].astype(np.int32)
         return Batch(self.examples[indices], labels)
 
@@ -89,8 +89,8 @@ class Images(Examples):
     """A set of images, passed to the compiled step as an argument.
 
     images: uint8 `[num_images, h, w, c]`. labels: uint8 or int32 `[num_images]`, or None.
-    num_classes: number of classes, above all labels; None without labels. class_names: their names,
-    if they are known.
+    num_classes: number of classes, larger than every label; None without labels. class_names: the
+    names of the classes, empty if they are not known.
     """
 
     images: jax.Array

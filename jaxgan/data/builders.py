@@ -29,7 +29,7 @@ class Source(NamedTuple):
     builder: names of the module in `tensorflow_datasets.image_classification` and of its class.
     shape: shape of an image.
     changes: replacements for the attributes of the class that need TensorFlow.
-    url: from a builder to the address that it downloads from.
+    url: function from a builder to the address that it downloads from.
     """
 
     builder: tuple[str, str]
@@ -80,7 +80,7 @@ def _unreadable(error: ImportError) -> Unreadable:
     return Unreadable(
         "this data set needs the packages tensorflow-datasets and array-record, which cannot be "
         f"imported ({first_line(error)}): install them (array-record does not support Windows), or "
-        "use --dataset digits, ring or grid, or your own files by --data-file, which need neither"
+        "use --dataset digits, ring or grid, or your own pictures or arrays by --data-file"
     )
 
 

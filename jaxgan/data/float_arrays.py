@@ -12,9 +12,9 @@ from jaxgan.data.arrays import Batch, Examples
 from jaxgan.errors import UsageError
 
 ROWS_AT_ONCE = 2**24
-"""About the number of values that statistics are computed of at a time."""
+"""About how many values are read at a time to compute statistics."""
 PARTS_SHOWN = 20
-"""The number of parts from which there is a progress bar."""
+"""Reading at least this many parts shows a progress bar."""
 SHOWN = 5
 
 
@@ -23,9 +23,10 @@ SHOWN = 5
 class FloatArrays(Examples):
     """A set of floating-point arrays of one shape, standardized in the compiled step.
 
-    values: float32 `[num_examples, ...]`, in their own units. mean, deviation: float32 `[...]`, of
-    the training data; networks see `(values - mean) / deviation`. A feature that is constant has
-    the deviation 0, and networks see 0. labels, num_classes, class_names: as of `Images`.
+    values: `[num_examples, ...]`, in the units of the data; float32 unless they are on disk.
+    mean, deviation: float32 `[...]`, the mean and the standard deviation of each feature in the
+    training data. Networks take `(values - mean) / deviation`, and 0 for a feature that is
+    constant, whose deviation is 0. labels, num_classes, class_names: as in `Images`.
     """
 
     values: jax.Array
@@ -40,7 +41,7 @@ class FloatArrays(Examples):
 
     @property
     def examples(self):
-        """The values, float32 `[num_examples, ...]`."""
+        """The values, `[num_examples, ...]`, in the units of the data."""
         return self.values
 
     def convert(self, rows: Batch) -> Batch:
@@ -61,20 +62,23 @@ class Statistics(NamedTuple):
 
 
 def standardize(values, mean, deviation):
-    """Returns values with mean 0 and deviation 1; constant features become 0."""
+    """Returns values `[n, ...]` with mean 0 and deviation 1; constant features become 0.
+
+    mean, deviation: `[...]`, see `FloatArrays`.
+    """
     xp = values.__array_namespace__()
     return xp.where(deviation > 0, (values - mean) / xp.where(deviation > 0, deviation, 1), 0)
 
 
 def to_units(standardized, mean, deviation):
-    """Returns standardized values in the units of the data."""
+    """Returns standardized values `[n, ...]` in the units of the data."""
     return standardized * deviation + mean
 
 
 def compute_statistics(values: np.ndarray | ArrayFile, what: str) -> Statistics:
-    """Returns the statistics of examples `[n, ...]`, which are read in parts.
+    """Returns the mean and the deviation of examples `[n, ...]`, which are read in parts.
 
-    what: names the data in messages. Raises `UsageError` for values that are not finite.
+    what: the name of the data in messages. Raises `UsageError` for values that are not finite.
     """
     count = max(1, ROWS_AT_ONCE // max(1, int(np.prod(values.shape[1:]))))
     starts = range(0, len(values), count)
@@ -103,7 +107,7 @@ def compute_statistics(values: np.ndarray | ArrayFile, what: str) -> Statistics:
 
 
 def describe_features(chosen: np.ndarray) -> str:
-    """Returns the number of the features that are true in `[...]`, and the indices of the first."""
+    """Returns a text with the number of true entries of `[...]` and the indices of the first."""
     indices = [", ".join(map(str, index)) for index in np.argwhere(chosen)[:SHOWN]]
     count = int(chosen.sum())
     more = " and more" if count > SHOWN else ""

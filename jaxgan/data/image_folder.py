@@ -1,4 +1,4 @@
-"""Folders of pictures, as people have them."""
+"""Folders of pictures: their files and classes."""
 
 import collections
 import hashlib
@@ -15,14 +15,14 @@ from jaxgan.errors import RunError, UsageError
 
 HIDDEN_ENTRY, EMPTY_FOLDER = "hidden entry", "folder without pictures"
 HIDDEN = ("__MACOSX", "Thumbs.db", "desktop.ini")
-"""What systems leave in folders, beside names that begin with a point."""
+"""Names of files and folders that are hidden, in addition to names that begin with a dot."""
 
 
 class Folder(NamedTuple):
     """The pictures in a folder.
 
     files: their files. labels: int32 `[n]`, or None if there are no subfolders. class_names: the
-    names of the subfolders, in natural order. remarks: what was passed over.
+    names of the subfolders, in natural order. remarks: what was ignored, for the user.
     """
 
     files: "Files"
@@ -34,8 +34,8 @@ class Folder(NamedTuple):
 class Files:
     """Files below a folder, as encoded pictures.
 
-    names: their paths below the folder. sizes, times: int64 `[n]`, the bytes of each and the time
-    in nanoseconds at which it was changed; -1 for a file that is not there.
+    names: their paths, relative to the folder. sizes, times: int64 `[n]`, size in bytes and time of
+    modification in nanoseconds; -1 for a file that cannot be found.
     """
 
     def __init__(self, root: Path, names: list[str]):
@@ -55,7 +55,7 @@ class Files:
         with open(self.root / self.names[i], "rb") as file:
             content, about = file.read(), os.fstat(file.fileno())
         if (about.st_size, about.st_mtime_ns) != (self.sizes[i], self.times[i]):
-            raise RunError(f"{self.name(i)} has changed while it was in use: start again")
+            raise RunError(f"{self.name(i)} has changed while it was in use")
         return content
 
     def listing(self) -> str:
@@ -67,11 +67,12 @@ class Files:
 
 
 def list_folder(path: Path) -> Folder:
-    """Returns the pictures in a folder and below it.
+    """Returns the pictures in a folder and in its subfolders.
 
-    If they lie in subfolders, each of these is a class, with all pictures that lie at any depth in
-    it. Hidden files and folders are passed over, and so are files that are not pictures.
-    Raises `UsageError` for a folder without pictures, or with some in subfolders and some outside.
+    If the pictures are in subfolders, each of these is a class of all pictures at any depth in it.
+    Hidden files and folders are ignored, and so are files that are not pictures.
+    Raises `UsageError` for a folder without pictures, or with pictures both in subfolders and
+    outside of them.
     """
     suffixes, seen = known_suffixes(), {os.path.realpath(path)}
     passed = collections.Counter()
@@ -96,16 +97,16 @@ def list_folder(path: Path) -> Folder:
 
 
 def natural(name: str) -> list:
-    """Returns a key that sorts names with numbers in them by these: 2 before 10."""
+    """Returns a key that sorts names in natural order, where 2 comes before 10."""
     parts = (re.split(r"(\d+)", part.casefold()) for part in name.split("/"))
     numbers = [[int(p) if p.isdecimal() else p for p in part] for part in parts]
-    return [*numbers, [name]]  # Names that differ in case alone have an order, too.
+    return [*numbers, [name]]  # Names that differ only in case also have an order.
 
 
 def _walk(root: Path, below: str, suffixes: set, passed, seen: set) -> Iterator[str]:
-    """Yields the paths of the pictures below a folder, and counts what is passed over.
+    """Yields the paths of the pictures below a folder, and counts what is ignored in `passed`.
 
-    seen: the folders that were visited, so that links to a folder above end.
+    seen: the folders that were visited; none is visited twice, so that links cannot form a loop.
     """
     found = False
     # A folder comes before the links to it, and neither depends on the order of the system.
@@ -130,7 +131,7 @@ def _walk(root: Path, below: str, suffixes: set, passed, seen: set) -> Iterator[
 
 
 def _remark(passed: collections.Counter) -> tuple[str, ...]:
-    """Returns a remark on what was passed over, if anything was."""
+    """Returns a remark on what was ignored, if anything was."""
     parts = []
     for what in (HIDDEN_ENTRY, EMPTY_FOLDER):
         if count := passed.pop(what, 0):
@@ -147,13 +148,13 @@ def _plural(what: str) -> str:
 
 
 def _remark_depth(path: Path, names: list[str]) -> tuple[str, ...]:
-    """Returns a remark if there is one class, with several folders of pictures in it."""
+    """Returns a remark if there is only one class, and it has several folders of pictures."""
     inner = {name.split("/")[1] for name in names if name.count("/") > 1}
     (first, *others) = dict.fromkeys(name.partition("/")[0] for name in names)
     if others or len(inner) < 2:
         return ()
     return (
-        f"there is one class, {first}: for the {len(inner)} folders in it as classes, give "
+        f"there is one class, {first}: to use the {len(inner)} folders in it as classes, give "
         f"--data-file {path / first}",
     )
 

@@ -21,7 +21,10 @@ ROUNDS = 64
 
 @functools.partial(jax.jit, static_argnames=("size", "num_examples"))
 def epoch_indices(key: jax.Array, step: jax.Array, size: int, num_examples: int) -> jax.Array:
-    """Returns the indices of the examples in the batch of a step, int32 `[size]`."""
+    """Returns the indices of the examples in the batch of a step, int32 `[size]`.
+
+    Raises `UsageError` as `check_size` does.
+    """
     check_size(size, num_examples)
     epoch, start = epoch_and_offset(jnp.asarray(step), size, num_examples)
     position = start + jnp.arange(size, dtype=jnp.uint32)
@@ -105,8 +108,8 @@ def _epoch_keys(key: jax.Array, epochs: jax.Array) -> jax.Array:
 class Order(NamedTuple):
     """The order of some steps of a run, computed by NumPy alone.
 
-    size: the number of examples of a step. num_examples: of the data set. first_epoch: the epoch in
-    which the first of the steps begins. pivots, salts: uint32 `[epochs, ROUNDS]`, those of the
+    size: the number of examples of a step. num_examples: that of the data set. first_epoch: the
+    epoch in which the first step begins. pivots, salts: uint32 `[epochs, ROUNDS]`, those of the
     permutations of these epochs.
     """
 
@@ -132,7 +135,7 @@ class Order(NamedTuple):
 
 
 def make_order(key: jax.Array, steps: range, size: int, num_examples: int) -> Order:
-    """Returns the order of the steps of a run. Raises `UsageError` as `epoch_indices` does."""
+    """Returns the order of some steps of a run. Raises `UsageError` as `check_size` does."""
     check_size(size, num_examples)
     first, last = (step * size // num_examples for step in (steps.start, steps.stop))
     keys = _epoch_keys(key, jnp.arange(first, last + 1, dtype=jnp.uint32))
@@ -141,7 +144,7 @@ def make_order(key: jax.Array, steps: range, size: int, num_examples: int) -> Or
 
 
 def check_size(size: int, num_examples: int) -> None:
-    """Raises `UsageError` if a data set has too few examples for a step, or too many at all."""
+    """Raises `UsageError` if a data set has fewer examples than a step, or 2^31 or more."""
     if size > num_examples:
         raise UsageError(
             f"a step needs {size} examples (--batch-size times --d-steps), the data set has only "

@@ -1,8 +1,8 @@
 """Sets of encoded pictures: files in a folder, or records of a data set.
 
 All pictures are decoded once before they are used, so that a run knows their number, their shape
-and which of them cannot be read. The result is kept in the user's cache and found again as long as
-the names, the sizes and the times of the files are the same.
+and which of them cannot be read. The result, with the pixels if they fit in memory, is kept in the
+user's cache and used again as long as the names, the sizes and the times of the files are the same.
 """
 
 import collections
@@ -24,14 +24,14 @@ from jaxgan.files import read_json, replacing, user_cache, write_json
 from jaxgan.memory import count_cores
 
 VERSION = 1
-"""The version of decoding. Results of another version are decoded again."""
+"""The version of the decoding. Pictures that another version decoded are decoded again."""
 DECODED_AT_ONCE = 256
 SHOWN = 3
 """The number of pictures that a message names."""
 
 
 class Encoded(Protocol):
-    """Encoded pictures, in order. Worker processes get a copy."""
+    """Encoded pictures, in order. Worker processes get a pickled copy."""
 
     def __len__(self) -> int: ...
 
@@ -43,7 +43,7 @@ class Encoded(Protocol):
 
 
 class PictureSet:
-    """Decoded pictures, uint8 `[n, h, w, c]`: indexing it with an array of indices decodes these.
+    """Pictures, uint8 `[n, h, w, c]`. Indexing with an array of indices reads and decodes these.
 
     encoded: all pictures. kept: the positions of those in the set, int64 `[n]`.
     """
@@ -69,7 +69,10 @@ class PictureSet:
         return prod(self.shape)
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        """Returns decoded pictures. Raises `RunError` for one that can no longer be read."""
+        """Returns pictures, uint8 `[k, h, w, c]`, at indices `[k]`.
+
+        Raises `RunError` for a picture that can no longer be read or has changed.
+        """
         pixels = np.empty((len(indices), *self.shape[1:]), np.uint8)
         for into, i in zip(pixels, self.kept[indices].tolist(), strict=True):
             found = _try_to_decode(self.encoded, i, self.how)
@@ -81,7 +84,7 @@ class PictureSet:
         return pixels
 
     def read(self) -> np.ndarray:
-        """Returns all pictures, decoded by several threads."""
+        """Returns all pictures, decoded by several threads. Raises `RunError` as indexing does."""
         pixels = np.empty(self.shape, np.uint8)
         parts = np.array_split(np.arange(len(self)), -(-len(self) // DECODED_AT_ONCE))
         with ThreadPoolExecutor(count_cores()) as pool:
@@ -95,7 +98,7 @@ class PictureSet:
 class Known(NamedTuple):
     """What is known of a set after all its pictures were decoded once.
 
-    broken: positions of the pictures that cannot be read. shape: `(h, w, c)` of the others.
+    broken: positions of the pictures that cannot be read. shape: `[h, w, c]` of the others.
     fingerprint: the SHA-256 of their files, their labels and how they are decoded. remarks: what
     the user should know.
     """
@@ -114,12 +117,13 @@ def open_pictures(
     listing: str,
     most_bytes: int,
 ) -> tuple[PictureSet | np.ndarray | ArrayFile, Known]:
-    """Returns the pictures of a set and what is known of them.
+    """Returns the pictures of a set, uint8 `[n, h, w, c]`, and what is known of them.
 
-    They are decoded in memory or in a file of the cache if they need at most `most_bytes`, and
-    otherwise when they are asked for. listing: a digest of the files that the pictures are from.
-    Raises `UsageError` for pictures that cannot be read, unless they are to be skipped, and for
-    pictures of several sizes.
+    If they need at most `most_bytes`, they are decoded in memory or in a file of the cache. If not,
+    they are decoded each time they are used, unless the cache has them.
+    listing: a digest of the files that the pictures are from.
+    Raises `UsageError` for pictures that cannot be read, unless they are skipped and some are left,
+    and for pictures of several sizes.
     """
     wanted = f"{VERSION} {listing} {json.dumps(how)} {skip_broken}"
     base = user_cache() / "pictures" / hashlib.sha256(wanted.encode()).hexdigest()[:32]
@@ -140,7 +144,7 @@ def open_pictures(
 
 
 def _decode_all(encoded, labels, how, skip_broken, most_bytes) -> tuple[Known, np.ndarray | None]:
-    """Decodes all pictures; returns what is known of them and, if they are few, their pixels."""
+    """Decodes all pictures; returns what is known and the pixels, None if there are too many."""
     broken, pixels, counts = {}, [], collections.Counter()
     sizes: dict[tuple, str] = {}
     digest = hashlib.sha256()
@@ -206,7 +210,7 @@ def _try_to_decode(
 
 
 def _stack(pixels: list[np.ndarray] | None, shape: list[int]) -> np.ndarray | None:
-    """Returns pictures as one array, and frees them one by one; gray ones may become colored."""
+    """Returns pictures as one array, and frees them one by one; grayscale may become RGB."""
     if pixels is None:
         return None
     stacked = np.empty((len(pixels), *shape), np.uint8)
@@ -223,11 +227,12 @@ def _remark(broken: list[str], counts: dict, kept: int, how: Decoding, channels:
         )
     if how.channels is None and channels == 3 and counts["gray"]:
         remarks.append(
-            f"{counts['gray']:,} of {_count(kept, 'picture')} are gray: all have 3 channels "
-            "(--channels 1 makes all of them gray)"
+            f"{counts['gray']:,} of {_count(kept, 'picture')} are gray: all become RGB images "
+            "(--channels 1 converts all to grayscale)"
         )
     if how.channels == 1 and counts["gray"] < kept:
-        remarks.append(f"made {_count(kept - counts['gray'], 'colored picture')} gray")
+        count = _count(kept - counts["gray"], "color picture")
+        remarks.append(f"converted {count} to grayscale")
     if counts["transparent"]:
         count = _count(counts["transparent"], "transparent picture")
         remarks.append(f"put {count} over {how.background} (see --background)")

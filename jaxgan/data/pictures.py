@@ -1,4 +1,4 @@
-"""Decoding pictures of any format that Pillow reads, as people have them."""
+"""Decoding pictures of any format that Pillow reads."""
 
 import functools
 import io
@@ -10,14 +10,14 @@ import numpy as np
 from jaxgan.errors import UsageError, first_line
 
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
-"""Formats that Pillow recognizes, and cannot decode by itself."""
+"""Formats that Pillow recognizes but cannot decode by itself."""
 
 
 class Decoding(NamedTuple):
-    """How pictures become arrays.
+    """How pictures are converted to arrays.
 
     size: height and width, to which the shorter side is scaled and the longer one is cropped; None
-    to leave them as they are. channels: 1 or 3; None for 1 if a picture shows only gray.
+    to leave them as they are. channels: 1 or 3; None for 1 if a picture has no colors, else 3.
     background: the color behind transparent pixels, as Pillow's `ImageColor` names it.
     """
 
@@ -29,9 +29,9 @@ class Decoding(NamedTuple):
 class Picture(NamedTuple):
     """A decoded picture, uint8 `[h, w, c]`, and what was done to it.
 
-    gray: whether all its pixels are gray. transparent: whether some showed the background.
-    animated: whether it has further frames, which were left out. enlarged: whether it was smaller
-    than the size that it was scaled to.
+    gray: whether all its pixels are gray. transparent: whether some pixels were transparent, even
+    in part. animated: whether it has more frames, which were left out. enlarged: whether it was
+    smaller than the size that it was scaled to.
     """
 
     pixels: np.ndarray
@@ -68,9 +68,9 @@ def known_suffixes() -> set[str]:
 def decode(data: bytes, how: Decoding) -> Picture:
     """Returns the picture in the content of a file; of an animation, its first frame.
 
-    The orientation that a camera recorded is applied. Gray pictures of 16 bits are scaled to 8;
-    Pillow itself reduces colored ones.
-    Raises `ValueError` for content that is no picture, or damaged.
+    The EXIF orientation is applied. 16-bit grayscale pictures are scaled to 8 bits; Pillow itself
+    reduces 16-bit color pictures.
+    Raises `ValueError` for content that is not a picture, is damaged or cannot be used.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -107,12 +107,12 @@ def decode(data: bytes, how: Decoding) -> Picture:
 
 @functools.cache
 def _ignore_warnings() -> None:
-    """Ignores Pillow's warnings, of damaged metadata and of large pictures."""
+    """Ignores Pillow's warnings about damaged metadata and large pictures."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _in_8_bits(picture):
-    """Returns a picture with 8 bits for each channel. Raises `ValueError` for other numbers."""
+    """Returns a picture with 8 bits for each channel. Raises `ValueError` for 32-bit pixels."""
     from PIL import Image
 
     if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
@@ -129,7 +129,7 @@ def _in_8_bits(picture):
 
 
 def _over_background(picture, background: str) -> tuple:
-    """Returns a picture in mode L or RGB, over a background, and whether that shows anywhere."""
+    """Returns a picture on a background, in mode L or RGB, and whether it was transparent."""
     from PIL import Image
 
     if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):

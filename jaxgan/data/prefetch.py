@@ -24,9 +24,9 @@ from jaxgan.errors import ReadError, first_line
 from jaxgan.memory import count_cores
 
 BYTES_AT_ONCE = 2**27
-"""The most bytes of a chunk's rows, and of the rows that are read ahead."""
+"""The most bytes of the rows of one chunk of steps, and of the rows that are read ahead."""
 DECODED_AT_ONCE = 2000
-"""The most pictures of a chunk that are decoded: about as many as one core decodes in a second."""
+"""The most pictures to decode for one chunk: about as many as one core decodes in a second."""
 BYTES_PER_READ = 2**23
 STEPS_PER_READ = 16
 """The most steps, and about the most bytes, whose rows one thread reads at a time."""
@@ -37,7 +37,7 @@ STEPS_PER_READ = 16
 class Prefetched:
     """The batches of consecutive steps: a data set for these steps alone.
 
-    rows: as they lie on disk, each `[steps, size, ...]`. first: the number of the first step.
+    rows: as they are on disk, `[steps, size, ...]`. first: the number of the first step.
     dataset: the data set that they are from, without its examples.
     """
 
@@ -48,7 +48,7 @@ class Prefetched:
     def batch(self, key: jax.Array, step: jax.Array, size: int) -> Batch:
         """Returns the examples of a step, as `Examples.batch` does.
 
-        Those of a step that is not among these are NaN, so that a frozen seed stays frozen.
+        Outside of these steps they are NaN, so that a seed that has diverged stays frozen.
         """
         del key, size
         at = step - self.first
@@ -61,9 +61,9 @@ class Prefetched:
 
 
 class Share(NamedTuple):
-    """A part of a batch: every `count`-th row from the row `index` on, in the order of a seed.
+    """A part of a batch: every `count`-th row from the row `index` on.
 
-    order: of the seed. The share of a device is the one of `jaxgan.devices.own_rows`.
+    order: that of the seed. A device has the rows that `jaxgan.devices.own_rows` gives it.
     """
 
     order: Order
@@ -74,8 +74,8 @@ class Share(NamedTuple):
 class Reads(NamedTuple):
     """The rows of consecutive steps, a few steps at a time, as a sequence that Grain reads from.
 
-    shares: the parts of the batches, which are stacked. steps: to be read. at_once: the number of
-    steps in one element.
+    shares: the parts of the batches, which are stacked. steps: those to read. at_once: the
+    number of steps in one element.
     """
 
     examples: Any
@@ -98,8 +98,9 @@ class Reads(NamedTuple):
 class Reader:
     """Reads the rows of the steps of a run in order, ahead of their use.
 
-    keys: of the seeds. parts: by device of this process, its index among all devices and their
-    number. With several seeds or devices, the arrays have a leading axis with one entry for each.
+    keys: one for each seed. steps: those to read. size: the number of examples of a step.
+    parts: for each device of this process, its index among all devices and their number.
+    With several seeds or devices, the arrays have a leading axis with one entry for each.
     """
 
     def __init__(
@@ -128,9 +129,9 @@ class Reader:
         self._rest: list[Batch] = []
 
     def read(self, first: int, last: int) -> Prefetched:
-        """Returns the rows of the steps from `first` on, below `last`, which follow those before.
+        """Returns the rows of `range(first, last)`, the steps after those of the last call.
 
-        Raises `ReadError` if they cannot be read.
+        Raises `ReadError` if they cannot be read, and `ValueError` for other steps.
         """
         if first != self._next:
             raise ValueError(f"step {first} does not follow step {self._next - 1}")
@@ -159,7 +160,7 @@ class Reader:
             self._elements = None
 
     def example(self, seeds: int | None) -> Prefetched:
-        """Returns the shapes of the rows of one step, with several seeds with a leading axis."""
+        """Returns shapes and types of the rows of one step; several seeds add a leading axis."""
         lead = (1, self._size) if seeds is None else (seeds, 1, self._size)
         shaped = lambda shape, dtype: jax.ShapeDtypeStruct(shape, dtype)
         examples, labels = self._reads.examples, self._reads.labels
@@ -202,7 +203,7 @@ def iterate(reads: Reads, steps_ahead: int) -> Iterator[Batch]:
 
 
 def _follow_parent(worker: int, count: int) -> None:
-    """Leaves Ctrl-C to the process that a worker belongs to, and ends the worker after it."""
+    """Makes a worker ignore Ctrl-C, and end as soon as its parent process has ended."""
     del worker, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""Any set of images that TensorFlow Datasets has prepared on disk, read without TensorFlow."""
+"""Any image data set that TensorFlow Datasets has prepared on disk, read without TensorFlow."""
 
 import contextlib
 from pathlib import Path
@@ -34,7 +34,8 @@ def open_prepared(settings: DataSettings) -> Source:
     """Returns the source of `--dataset tfds:NAME[/CONFIG]`: its training split.
 
     Its test split is `test` or else `validation`, if it has one of these.
-    Raises `UsageError` for a data set that is not prepared, or has no images.
+    Raises `UsageError` for a data set that is not prepared or has no images or no training split,
+    and `RunError` for files that cannot be read.
     """
     name = settings.dataset.removeprefix(PREFIX)
     directory = find_prepared(tfds.data_root(settings.data_dir), name)
@@ -74,8 +75,8 @@ def find_prepared(root: Path, name: str) -> Path:
         )
     raise UsageError(
         f"{PREFIX}{name} is not prepared in {root / name}: prepare it where TensorFlow is "
-        f"installed, by `tfds build {name} --file_format=array_record`, and give that folder by "
-        "--data-dir"
+        f"installed, by `tfds build {name} --file_format=array_record`, and give the folder with "
+        f"{name}/ by --data-dir"
     )
 
 

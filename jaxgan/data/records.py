@@ -9,12 +9,16 @@ from jaxgan.errors import UsageError, first_line
 
 
 class Records:
-    """The records of ArrayRecord files, each an encoded picture, as encoded pictures."""
+    """Encoded pictures in the records of ArrayRecord files, one in each record.
+
+    Raises `UsageError` for files that cannot be read or have no records.
+    """
 
     def __init__(self, files: list[Path]):
         self.where = files[0] if len(files) == 1 else files[0].parent
+        module = import_array_record()
         try:
-            self.source = import_array_record().ArrayRecordDataSource([str(f) for f in files])
+            self.source = module.ArrayRecordDataSource([str(f) for f in files])
             self.count = len(self.source)
         except Exception as error:  # The errors of the reader have no common type.
             raise UsageError(
@@ -36,9 +40,10 @@ class Records:
 
 
 class PreparedRecords:
-    """The pictures of a split that TensorFlow Datasets has prepared, as encoded pictures.
+    """Encoded pictures of a split that TensorFlow Datasets has prepared.
 
-    source: a data source of TFDS that does not decode. feature: the name of the pictures in it.
+    source: a data source of TFDS that does not decode. feature: the name of its image feature.
+    where: the name of the split in messages.
     """
 
     def __init__(self, source: Any, feature: str, where: str):
@@ -72,5 +77,5 @@ def list_records(folder: Path) -> list[Path]:
 
 
 def is_records(file: Path) -> bool:
-    """Returns whether a file has the name of an ArrayRecord file, or of a part of one."""
+    """Returns whether a file is named like an ArrayRecord file, or like a shard of one."""
     return re.search(r"\.array_record(-\d+-of-\d+)?$", file.name) is not None

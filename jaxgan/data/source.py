@@ -1,4 +1,4 @@
-"""From examples as they lie on disk to data sets: where they lie in training, and their parts."""
+"""From examples on disk to data sets: where they are kept in training, and how they are split."""
 
 from collections.abc import Callable
 from math import prod
@@ -20,24 +20,24 @@ from jaxgan.memory import format_bytes, memory_of_device
 Dataset = Images | FloatArrays | Mixture | Stacked
 Rows = np.ndarray | ArrayFile | PictureSet
 PARTS = 5
-"""Data without a test split are divided into so many parts; one of them is for testing."""
+"""Data without a test split are divided into this many parts; one of them is for testing."""
 MEMORY_SHARE = 0.25
-"""The part of a device's memory that the data of a run may take, unless `--data-in` says more."""
+"""The part of a device's memory that the data of a run may take by default."""
 MOST_MEMORY = 0.5
-"""The largest part that they may take: while they are loaded, a CPU needs them twice."""
+"""The part that they may take with `--data-in memory`: a CPU loads them by way of a copy."""
 EVALUATION_BYTES = 2**30
-"""About the most bytes of a split that an evaluation takes into memory, chosen at random."""
+"""About the most bytes of a split that an evaluation loads; of more, it loads random examples."""
 MIN_EXAMPLES = 10_000
-"""An evaluation takes at least as many examples, if there are."""
+"""An evaluation loads at least this many examples, if there are as many."""
 
 
 class Opened(NamedTuple):
-    """A data set that was found, of which nothing may have been read.
+    """A data set that was found and can be loaded.
 
-    fingerprint: of the data for training. remarks: what the user should know.
-    load: from "train", "test" or None, for all that a GAN may be trained on, to the data set. The
-    parts "train" and "test" are in memory, and images in them are not padded. own_test: whether the
-    data came with a test split.
+    fingerprint: that of the data for training. remarks: what the user should know.
+    load: function from "train", "test" or None to a `Dataset`. None is for the data that a GAN is
+    trained on. "train" and "test" are in memory, with images that are not padded. own_test: whether
+    the data have a test split of their own.
     """
 
     fingerprint: str
@@ -47,10 +47,11 @@ class Opened(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Finite data for training, as they lie on disk.
+    """Finite data for training, as they are on disk.
 
     examples: uint8 images `[n, h, w, c]`, or floating-point `[n, ...]`. labels: `[n]`, or None.
-    statistics: of floating-point data. open_test: opens the test split, if the data have one.
+    statistics: those of floating-point data, else None. open_test: opens the test split, None if
+    the data have none.
     """
 
     name: str
@@ -65,7 +66,10 @@ class Source(NamedTuple):
 
 
 def open_source(source: Source, settings: DataSettings) -> Opened:
-    """Returns a source as it is used with some settings."""
+    """Returns a source, ready to be loaded with some settings.
+
+    Raises `UsageError` for an `image_size` of data without images.
+    """
     if settings.image_size is not None and source.statistics is not None:
         raise UsageError(f"--image-size needs images, and {source.name} has none")
 
@@ -100,7 +104,10 @@ def from_rows(
 
 
 def check_no_pictures(settings: DataSettings, what: str) -> None:
-    """Raises `UsageError` if settings of pictures are given for other data."""
+    """Raises `UsageError` if settings of pictures are given for other data.
+
+    what: a clause that says what the data are, for the message.
+    """
     given = {
         "--resize": settings.resize is not None,
         "--channels": settings.channels is not None,
@@ -114,7 +121,7 @@ def check_no_pictures(settings: DataSettings, what: str) -> None:
 
 
 def make_dataset(source: Source, settings: DataSettings) -> Images | FloatArrays:
-    """Returns all data of a source, in memory or on disk; raises as `lies_on_disk` does."""
+    """Returns the data for training, in memory or on disk; raises as `lies_on_disk` does."""
     examples, size = source.examples, settings.image_size
     padded = examples.nbytes
     if size is not None:
@@ -128,7 +135,7 @@ def make_dataset(source: Source, settings: DataSettings) -> Images | FloatArrays
 
 
 def most_bytes(data_in: str) -> int:
-    """Returns how many bytes of data may lie in memory during training."""
+    """Returns how many bytes of data may be in memory during training."""
     if data_in == "disk":
         return 0
     return int(memory_of_device() * (MOST_MEMORY if data_in == "memory" else MEMORY_SHARE))
@@ -162,7 +169,8 @@ def lies_on_disk(name: str, examples: Rows, nbytes: int, data_in: str) -> bool:
 def take_part(source: Source, split: str) -> Images | FloatArrays:
     """Returns the training or the test split in memory or, of large data, a random part of it.
 
-    Without a test split, it is every fifth example in a fixed random order.
+    Data without a test split are put in a fixed random order; every fifth example is for testing.
+    Raises `UsageError` for data that cannot be split.
     """
     if source.open_test is not None:
         chosen = source if split == "train" else source.open_test()
@@ -170,7 +178,7 @@ def take_part(source: Source, split: str) -> Images | FloatArrays:
     else:
         chosen, count = source, len(source.examples)
         if count < 2:
-            raise UsageError(f"{source.name} has one example only: it cannot be split for a test")
+            raise UsageError(f"{source.name} has only one example: it cannot be split for a test")
         order = np.random.Generator(np.random.PCG64(0)).permutation(count)
         test = np.arange(count) % PARTS == 0
         indices = order[test if split == "test" else ~test]
@@ -197,7 +205,7 @@ def read_all(examples: Rows) -> np.ndarray:
 
 
 def _values(examples: np.ndarray) -> np.ndarray:
-    """Returns images as they are, and other values with 32 bits."""
+    """Returns images as they are, and other values as float32."""
     return examples if examples.dtype == np.uint8 else examples.astype(np.float32, copy=False)
 
 

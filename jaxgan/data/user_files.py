@@ -20,15 +20,18 @@ from jaxgan.files import given_path, user_cache
 
 CHANNELS = (1, 3)
 LARGE = 2**28
-"""What is known of arrays of at least so many bytes is kept in the user's cache."""
+"""Fingerprint and statistics of arrays of at least this many bytes are kept in the user's cache."""
 EXAMPLES = ("images", "values")
-"""The names in an .npz file of an array of examples."""
+"""The names that the array of examples may have in an .npz file."""
 LABELS = "labels"
-"""The name in an .npz file of the array of labels."""
+"""The name that the array of labels must have in an .npz file."""
 
 
 def open_file(settings: DataSettings) -> Source:
-    """Returns the source of `data_file`, see `SourceSettings`. Raises `UsageError`."""
+    """Returns the source of `data_file`, see `SourceSettings`.
+
+    Raises `UsageError` for a file or a folder that cannot be used.
+    """
     path = given_path(settings.data_file)
     name = _name_of_file(path)
     if path.is_dir():
@@ -66,9 +69,9 @@ def open_source_of_pictures(
 def name_classes(
     source: Source, class_names: tuple[str, ...], remarks: tuple[str, ...] = ()
 ) -> Source:
-    """Returns a source with the names of its classes, some of which may have no examples.
+    """Returns a source with the names of its classes, and a remark on those without examples.
 
-    remarks: those that come before its own.
+    remarks: those to put before its own.
     """
     if source.labels is None or not class_names:
         return source._replace(remarks=(*remarks, *source.remarks))
@@ -119,7 +122,7 @@ def _open_arrays(path: Path, name: str, settings: DataSettings) -> Source:
 def check_examples(examples: Array, what: str) -> Array:
     """Returns images as `[n, h, w, c]`, and floating-point arrays as they are, `[n, ...]`.
 
-    what: names the array in messages. Raises `UsageError` for another type or shape.
+    what: the name of the array in messages. Raises `UsageError` for another type or shape.
     """
     images = examples.dtype == np.uint8
     if not images and examples.dtype.kind != "f":
@@ -144,9 +147,9 @@ def check_examples(examples: Array, what: str) -> Array:
 def check_labels(
     labels: np.ndarray, count: int, what: str = ""
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns labels, int32 `[count]`, and names of classes, if the labels are texts.
+    """Returns labels, int32 `[count]`, and the names of the classes, if the labels are strings.
 
-    Raises `UsageError` for labels that do not go with the examples.
+    what: the name of the data in messages. Raises `UsageError` for labels that do not match.
     """
     where = f" in {what}" if what else ""
     if labels.shape != (count,):

@@ -1,4 +1,4 @@
-"""The protocol of data of any domain: the standardized values are the features."""
+"""The protocol of floating-point arrays: the standardized values are the features."""
 
 import hashlib
 from pathlib import Path
@@ -10,14 +10,15 @@ from jaxgan.metrics import Comparison
 from jaxgan.runs.description import Description
 
 MOST_FEATURES = 512
-"""The largest number of features; of more values, as many random projections are taken."""
+"""The most features. Examples with more values than features are projected at random."""
 
 
 def make_protocol(run: Description, splits: Splits, inception: Path | None = None) -> Protocol:
     """Returns the protocol of a run on floating-point arrays.
 
-    The covariance of features needs more samples than features, so there are at most half as many
-    features as test examples.
+    The features are the standardized values or, if there are too many, random projections of them.
+    The covariance of features needs more samples than features, so there are fewer than half as
+    many features as test examples.
     """
     del run, inception
     train, test = splits.train, splits.test

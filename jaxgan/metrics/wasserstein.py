@@ -1,4 +1,4 @@
-"""The Wasserstein distances of single features, for data whose values have a meaning each."""
+"""The Wasserstein distance of each feature, for data whose features have a meaning of their own."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,8 @@ from jaxgan.metrics.features import check_features
 class Wasserstein(NamedTuple):
     """The metrics of `wasserstein`.
 
-    wasserstein, wasserstein_worst: mean and largest of the distances. by_feature: `[d]`, all.
+    wasserstein, wasserstein_worst: the mean and the largest distance. by_feature: float64 `[d]`,
+    the distance of each feature.
     """
 
     wasserstein: float
@@ -19,11 +20,12 @@ class Wasserstein(NamedTuple):
 
 
 def wasserstein(real: np.ndarray, fake: np.ndarray) -> Wasserstein:
-    """Returns the Wasserstein-1 distance of each feature of samples `[n, d]` and `[n, d]`.
+    """Returns the Wasserstein-1 distance between real and generated samples, for each feature.
 
-    For equally many samples, it is the mean distance between the sorted values of the two (Peyre
-    and Cuturi 2019, "Computational optimal transport", remark 2.28). Of standardized features, a
-    distance of 1 is one standard deviation.
+    real, fake: `[n, d]`, equally many. The distance is then the mean difference between the sorted
+    values (Peyre and Cuturi 2019, "Computational optimal transport", remark 2.28). For standardized
+    features, a distance of 1 is one standard deviation.
+    Raises `UsageError` as `check_features` does.
     """
     real, fake = (
         np.sort(check_features(each, what, 1), axis=0)

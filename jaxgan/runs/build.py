@@ -56,9 +56,10 @@ def build_gan(config: Config, dataset) -> GAN:
 
 
 def with_units(model: GAN, dataset: FloatArrays) -> GAN:
-    """Returns the GAN with samples in the units of the data, which its generator carries along.
+    """Returns the GAN with a `sample` that returns samples in the units of the data.
 
-    The variables that `averaged` returns have the mean and the deviation as a collection `UNITS`.
+    Its `averaged` adds the mean and the deviation to the generator's variables, as a collection
+    `UNITS`.
     """
     units = {"mean": jnp.asarray(dataset.mean), "deviation": jnp.asarray(dataset.deviation)}
     return model._replace(

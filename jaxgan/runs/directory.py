@@ -64,9 +64,9 @@ def open_run(
 
 @contextlib.contextmanager
 def save_if_unreadable(run: Run) -> Iterator[None]:
-    """Saves the run if the data on disk cannot be read any more, and says how to continue.
+    """Saves the run if its data can no longer be read, and raises `RunError` with what to do next.
 
-    In a run of several processes, the last checkpoint is what is saved.
+    A run of several processes is not saved again: it continues from its last checkpoint.
     """
     try:
         yield

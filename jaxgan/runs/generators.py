@@ -1,4 +1,4 @@
-"""Generators on their own: saved so that they can be loaded without the rest of the run."""
+"""Saved generators, which can be loaded without the rest of the run."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,8 @@ ABOUT = "generator.json"
 def save_generator(directory: Path, variables: dict, about: dict, of_run: Description) -> None:
     """Writes a generator so that `load_generator` can rebuild it. Raises `OSError`.
 
-    variables: Flax's, `{"params": ..., ...}`. about: its step, and what else is known of it.
+    variables: those of Flax, `{"params": ..., ...}`. about: its step, and what else is known of it.
+    of_run: the description of its run.
     """
     directory.mkdir(parents=True, exist_ok=True)
     store.save(directory / WEIGHTS, jax.tree.map(np.asarray, variables))
@@ -49,12 +50,14 @@ def is_saved(directory: Path) -> bool:
 
 
 def load_generator(directory: str | Path, standardized: bool = False) -> Callable[..., jax.Array]:
-    """Returns `(key, num_samples, labels=None) -> images [num_samples, ...]` of a saved generator.
+    """Returns the function `(key, num_samples, labels=None) -> samples` of a saved generator.
 
     directory: `generator/` of a run, or `generator/<seed>/` of a run with several seeds.
-    The same key gives the latents of `GAN.sample`. labels: for a conditional GAN, `[num_samples]`
-    or one for all; by default the classes in turn. standardized: whether samples of floating-point
-    data stay as networks see them, instead of being returned in the units of the data.
+    standardized: whether to return samples of floating-point data standardized, as the generator
+    computes them, instead of in the units of the data.
+    The function returns an array `[num_samples, ...]`, from the same latents as `GAN.sample` with
+    the same key. labels: for a conditional GAN, `[num_samples]` or one for all; by default the
+    classes in turn.
     Raises `RunError` for a generator that is missing or damaged.
     """
     directory = Path(directory)
@@ -90,9 +93,8 @@ def make_sampler(of_run: Description) -> Sampler:
 class Generators:
     """The folders of a run's generators, `generator/` and `generator-best/`.
 
-    With several seeds, each has a folder for every seed.
-
-    seeds: those of a run with several seeds, else None.
+    With several seeds, each of the two has a folder for every seed.
+    path: the folder of the run. seeds: those of a run with several seeds, else None.
     """
 
     def __init__(self, path: Path, seeds: Sequence[int] | None = None):
@@ -112,7 +114,7 @@ class Generators:
             yield k, seed, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
 
     def lacks(self, taken: np.ndarray) -> bool:
-        """Returns whether a generator is missing or of an earlier step than the steps taken."""
+        """Returns whether a generator is missing or older than the steps taken."""
         for _, seed, steps, _ in self.each_seed({}, taken):
             folder = self.folder("generator", seed)
             step = read_about(folder).get("step")
@@ -134,17 +136,17 @@ class Generators:
         self._pending = jax.tree.map(np.asarray, (variables, taken))
 
     def drop(self) -> None:
-        """Forgets them: the checkpoint could not be written."""
+        """Discards the kept generators, because their checkpoint could not be written."""
         self._pending = None
 
     def holds(self) -> bool:
-        """Returns whether there are generators to be written."""
+        """Returns whether generators are kept, to be written with their checkpoint."""
         return self._pending is not None
 
     def write_held(self, of_run: Description) -> None:
         """Writes the generators that were kept, once their checkpoint is complete.
 
-        A generator thus shows that there was a checkpoint of its step. Raises `OSError`.
+        So a saved generator implies that a checkpoint of its step was written. Raises `OSError`.
         """
         if self._pending is not None:
             pending, self._pending = self._pending, None
