@@ -33,6 +33,8 @@ TRAINING = {
     "ring": "--dataset ring --steps 40 --width 32 --evaluate-every 20 --dragan 1 --log-every 20",
     "evaluated": f"{SMALL} --width 16 --steps 60 --evaluate-every 30 --log-every 30",
 }
+DATASET = ("name", "holds", "fingerprint", "shape", "bounded", "num_classes", "remark")
+"""What is compared of the description of the data."""
 EVALUATION = {"ring": "--samples 500", "evaluated": "--samples 300"}
 
 
@@ -73,7 +75,8 @@ def describe(run: Path) -> dict:
         metrics |= {f"real {name}": value for name, value in evaluation["real"].items()}
         digests["evaluation"] = evaluation["protocol"]["digest"]
     files = sorted(path.name for path in run.iterdir())
-    fixed = {"parameters": about["parameters"], "dataset": about["dataset"], "files": files}
+    dataset = {name: about["dataset"][name] for name in DATASET}
+    fixed = {"parameters": about["parameters"], "dataset": dataset, "files": files}
     return {"digests": digests, "metrics": metrics, "fixed": fixed}
 
 

@@ -183,8 +183,12 @@ def children(pid: int) -> list[int]:
 def test_worker_processes_end_with_the_run(tmp_path, pictures, number, status):
     """SIGINT reaches all processes, as Ctrl-C does, and the run is saved first."""
     out = tmp_path / "run"
+    # Without the decoded pictures that another test may have left in the cache.
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     process = launch(
-        on_disk(out, pictures, conditional=False, steps=100_000), start_new_session=True
+        on_disk(out, pictures, conditional=False, steps=100_000),
+        start_new_session=True,
+        env=environment,
     )
     wait_until(process, lambda: any((out / "metrics.jsonl").open()), out / "metrics.jsonl")
     workers = {os.pidfd_open(pid) for pid in children(process.pid)}
