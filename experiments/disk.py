@@ -35,6 +35,8 @@ from jaxgan.runs.config import Config
 from jaxgan.train import build_program, place
 
 NEVER = 2**30
+AHEAD = 200
+"""Steps that are not counted: more than are read ahead."""
 
 
 def main(
@@ -107,14 +109,13 @@ def pictures_line(folder: Path, count: int, batch_size: int, rounds: int) -> dic
     with multiprocessing.get_context("spawn").Pool(cores) as pool:
         pool.map(decode_files, [files[:100]] * cores)
         for _ in range(rounds):
-            with contextlib.closing(
-                Reader(dataset, [key_of_seed(0)], range(steps), batch_size)
-            ) as it:
-                it.read(0, 1)  # Starts the worker processes.
+            reader = Reader(dataset, [key_of_seed(0)], range(AHEAD + steps), batch_size)
+            with contextlib.closing(reader):
+                reader.read(0, AHEAD)  # Starts the worker processes.
                 began = time.perf_counter()
-                for step in range(1, steps):
-                    it.read(step, step + 1)
-                rates["training"].append((steps - 1) * batch_size / (time.perf_counter() - began))
+                for step in range(AHEAD, AHEAD + steps):
+                    reader.read(step, step + 1)
+                rates["training"].append(steps * batch_size / (time.perf_counter() - began))
             began = time.perf_counter()
             decode_files(files)
             rates["Pillow"].append(count / (time.perf_counter() - began))
