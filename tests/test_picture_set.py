@@ -219,13 +219,25 @@ def test_linked_pictures_and_folders_are_read(tmp_path, folder):
     assert dataset.class_names == ("a", "b")
 
 
+class Entries(list):
+    """What `os.scandir` returns: entries that are also a context."""
+
+    def __enter__(self):
+        return iter(self)
+
+    def __exit__(self, *error):
+        pass
+
+
 @pytest.mark.parametrize("linked", [False, True])
 def test_order_of_the_system_has_no_meaning(folder, monkeypatch, linked):
     if linked:
         (folder / "class 3").symlink_to(folder / "class 10", target_is_directory=True)
     scan, found = os.scandir, set()
     for backwards in (False, True):
-        sort = lambda path, b=backwards: sorted(scan(path), key=lambda e: e.name, reverse=b)
+        sort = lambda path, b=backwards: Entries(
+            sorted(scan(path), key=lambda e: e.name, reverse=b)
+        )
         monkeypatch.setattr(image_folder.os, "scandir", sort)
         dataset, _ = load(folder)
         found.add((dataset.fingerprint, dataset.class_names))

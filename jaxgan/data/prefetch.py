@@ -84,13 +84,22 @@ class Reads(NamedTuple):
     steps: range
     at_once: int
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of the rows: uint8 for images, and float32 for other data."""
+        return np.dtype(np.uint8 if self.examples.dtype == np.uint8 else np.float32)
+
     def read(self, i: int) -> Batch:
         """Returns element `i`: arrays `[shares, steps, rows, ...]`."""
         steps = self.steps[i * self.at_once : (i + 1) * self.at_once]
         indices = [order.indices(steps)[:, index::count] for order, index, count in self.shares]
         flat = np.concatenate([each.reshape(-1) for each in indices])
         lead = (len(self.shares), len(steps), indices[0].shape[1])
-        images = self.examples[flat].reshape(*lead, *self.examples.shape[1:])
+        images = (
+            self.examples[flat]
+            .astype(self.dtype, copy=False)
+            .reshape(*lead, *self.examples.shape[1:])
+        )
         labels = None if self.labels is None else self.labels[flat].astype(np.int32).reshape(lead)
         return Batch(images, labels)
 
@@ -165,7 +174,7 @@ class Reader:
         shaped = lambda shape, dtype: jax.ShapeDtypeStruct(shape, dtype)
         examples, labels = self._reads.examples, self._reads.labels
         rows = Batch(
-            shaped((*lead, *examples.shape[1:]), examples.dtype),
+            shaped((*lead, *examples.shape[1:]), self._reads.dtype),
             None if labels is None else shaped(lead, np.int32),
         )
         of_seeds = lead[:-2]
