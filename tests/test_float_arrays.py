@@ -103,7 +103,7 @@ def test_evaluation_has_metrics_of_tables(wine_run, capsys):
     ):
         np.testing.assert_allclose([row[name] for row in seed["by_key"]], expected)
     assert found["protocol"]["features"] == "standardized values"
-    assert "a fifth of the training data" in " ".join(found["remarks"])
+    assert "a fifth of the training examples" in " ".join(found["remarks"])
     assert "worst W1" in capsys.readouterr().out
 
 

@@ -35,6 +35,10 @@ class Examples:
         """The examples as they are stored, `[num_examples, ...]`."""
         raise NotImplementedError
 
+    def without_examples(self) -> "Examples":
+        """Returns the data set without its examples and labels, for `convert` alone."""
+        raise NotImplementedError
+
     def convert(self, rows: Batch) -> Batch:
         """Returns stored rows as networks take them, in float32."""
         raise NotImplementedError
@@ -105,6 +109,10 @@ class Images(Examples):
     def examples(self):
         """The images, uint8 `[num_images, h, w, c]`."""
         return self.images
+
+    def without_examples(self) -> "Images":
+        """Returns the data set without its images and labels."""
+        return dataclasses.replace(self, images=None, labels=None)
 
     def convert(self, rows: Batch) -> Batch:
         """Returns images in [-1, 1]."""

@@ -44,6 +44,10 @@ class FloatArrays(Examples):
         """The values, `[num_examples, ...]`, in the units of the data."""
         return self.values
 
+    def without_examples(self) -> "FloatArrays":
+        """Returns the data set without its values and labels."""
+        return dataclasses.replace(self, values=None, labels=None)
+
     def convert(self, rows: Batch) -> Batch:
         """Returns standardized values."""
         return Batch(standardize(rows.images, self.mean, self.deviation), rows.labels)

@@ -120,7 +120,7 @@ class Reader:
         size: int,
         parts: list[tuple[int, int]] | None = None,
     ):
-        self._dataset = dataclasses.replace(dataset, **{_field(dataset): None, "labels": None})
+        self._dataset = dataset.without_examples()
         orders = [make_order(key, steps, size, len(dataset.examples)) for key in keys]
         shares = [Share(order, *part) for order in orders for part in parts or [(0, 1)]]
         self.alone = len(keys) == 1 and parts is None
@@ -234,12 +234,3 @@ def _next(elements: Iterator[Batch]) -> Batch:
 
 def _steps(part: Batch) -> int:
     return part.images.shape[1]
-
-
-def _field(dataset: Examples) -> str:
-    """Returns the name of the field with the examples."""
-    return next(
-        field.name
-        for field in dataclasses.fields(dataset)
-        if getattr(dataset, field.name) is dataset.examples
-    )

@@ -42,13 +42,6 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
             fake_values=fake.values,
         )
 
-    def remark(count: int, size: int) -> list[str]:
-        remarks = remark_on_few_samples(count, size)
-        if not splits.own_test:
-            shared = f"{train.name} has no test split: evaluating on a fifth of the training data"
-            remarks = [shared, *remarks]
-        return remarks
-
     name = "standardized values"
     if projection is not None:
         name = f"{size} random projections of {values:,} {name}"
@@ -58,5 +51,5 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
         extract_features=extract_features,
         compare=compare,
         min_samples=max(size + 1, 6),
-        remark=remark,
+        remark=remark_on_few_samples,
     )

@@ -45,13 +45,6 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
             num_classes=train.num_classes,
         )
 
-    def remark(count: int, size: int) -> list[str]:
-        remarks = remark_on_few_samples(count, size)
-        if splits.own_test:
-            return remarks
-        shared = f"{train.name} has no test split: evaluating on a fifth of the training images"
-        return [shared, *remarks]
-
     def classification_accuracy(images: np.ndarray, labels: np.ndarray) -> float:
         images = jnp.asarray(crop(to_uint8(images), train.shape))
         labels = jnp.asarray(labels, jnp.int32)
@@ -63,7 +56,7 @@ def make_protocol(run: Description, splits: Splits, inception: Path | None = Non
         extract_features=extract_features,
         compare=compare,
         min_samples=2 if inception is not None else classifier.WIDTHS[-1] + 1,
-        remark=remark,
+        remark=remark_on_few_samples,
         classification_accuracy=classification_accuracy if learnable else None,
     )
 

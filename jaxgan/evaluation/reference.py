@@ -63,6 +63,10 @@ def load_reference(
     drawn, key = protocol.num_samples(count), evaluation_key(0)
     features, _ = extract_real_features(protocol, splits.test, "test", drawn, key)
     remarks = protocol.remark(count, features.features.shape[1])
+    if splits.train.num_examples is not None and not splits.own_test:
+        name = splits.train.name
+        shared = f"{name} has no test split: evaluating on a fifth of the training examples"
+        remarks = [shared, *remarks]
     reference = Reference(splits, count, protocol, features, {}, remarks)
     return reference._replace(scores=_score_real_samples(reference, conditional))
 
