@@ -13,8 +13,10 @@ import jax.numpy as jnp
 
 from jaxgan.devices import draw_rows
 from jaxgan.errors import choose
+from jaxgan.schedules import Schedule, at
 
-Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+Augmentation = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""A function `(key, images, step) -> images`, for settings that follow a schedule of the step."""
 
 SHIFT = 1 / 8
 CUT = 1 / 2
@@ -74,19 +76,65 @@ def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
     return jnp.where(covered, 0.0, images)
 
 
-AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
+def flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns images of which a random half is mirrored, left to right."""
+    return jnp.where(_draw(jax.random.uniform, key, images) < 0.5, images[:, :, ::-1], images)
 
 
-def make_augmentation(names: Sequence[str]) -> Augmentation:
+AUGMENTATIONS = {"flip": flip, "color": color, "translation": translation, "cutout": cutout}
+
+
+def make_augmentation(names: Sequence[str], probability: float | Schedule = 1.0) -> Augmentation:
     """Returns the composition of named augmentations, applied in order.
 
+    probability: with which each of them is applied to each image, a number or a schedule of the
+    step, as in ADA (Karras et al. 2020, "Training GANs with limited data") with a fixed schedule.
     Raises `UsageError` for unknown names.
     """
     chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
+    always = not callable(probability) and probability >= 1
 
-    def augment(key: jax.Array, images: jax.Array) -> jax.Array:
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
         for own_key, change in zip(jax.random.split(key, len(chosen)), chosen, strict=True):
-            images = change(own_key, images)
+            changed = change(own_key, images)
+            if not always:
+                draw_key = jax.random.fold_in(own_key, 1)
+                drawn = _draw(jax.random.uniform, draw_key, images) < at(probability, step)
+                changed = jnp.where(drawn, changed, images)
+            images = changed
         return images
 
     return augment
+
+
+def add_noise(deviation: float | Schedule) -> Augmentation:
+    """Returns the augmentation that adds Gaussian noise (Sonderby et al. 2017, "Amortised MAP").
+
+    deviation: standard deviation of the noise, a number or a schedule of the step.
+    """
+
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
+        noise = draw_rows(jax.random.normal, key, images.shape, dtype=images.dtype)
+        return images + at(deviation, step) * noise
+
+    return augment
+
+
+def in_turn(*augmentations: Augmentation) -> Augmentation:
+    """Returns the composition of augmentations, with a random key of its own for each."""
+    if len(augmentations) == 1:
+        return augmentations[0]
+
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
+        keys = jax.random.split(key, len(augmentations))
+        for own_key, change in zip(keys, augmentations, strict=True):
+            images = change(own_key, images, step)
+        return images
+
+    return augment
+
+
+def rotate(images: jax.Array, turns: jax.Array) -> jax.Array:
+    """Returns square images `[n, s, s, c]`, each rotated by `turns` `[n]` quarter turns."""
+    ways = jnp.stack([jnp.rot90(images, turn, axes=(1, 2)) for turn in range(4)])
+    return ways[turns, jnp.arange(len(images))]

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 
 def override_batch_norm(**attributes):
@@ -36,3 +37,9 @@ def find_running_statistics(stats: dict) -> list[bool]:
     leaves = jax.tree.flatten_with_path(stats)[0]
     places = ([entry.key for entry in path] for path, _ in leaves)
     return [place[0] == "batch_stats" and place[-1] in ("mean", "var") for place in places]
+
+
+def mean_of_statistics(a: dict, b: dict) -> dict:
+    """Returns the means of two trees' leaves; of leaves that are not floating-point, the first."""
+    floating = lambda leaf: jnp.issubdtype(leaf.dtype, jnp.floating)
+    return jax.tree.map(lambda x, y: (x + y) / 2 if floating(x) else x, a, b)

@@ -24,19 +24,20 @@ def run_command(
     program: str,
     stopped: str = CONTINUES,
     groups: dict[str, type] | None = None,
+    choose_defaults: Callable[[list[str]], Any] | None = None,
 ) -> int:
     """Runs a command and returns its exit status.
 
     settings: the dataclass of the flags, an instance of which is passed to `main`.
     program: name of the command in `--help`. stopped: message for a user who stops the command by a
-    signal. groups: see `parse_arguments`.
+    signal. groups, choose_defaults: see `parse_arguments`.
     """
     sys.unraisablehook = drop_late_errors
     with robust_output():
         for number in stop_signals():
             signal.signal(number, functools.partial(stop_at_once, message=stopped))
         try:
-            main(parse_arguments(settings, program, groups or {}))
+            main(parse_arguments(settings, program, groups or {}, choose_defaults))
         except Exception as error:
             if (known := explain_error(error)) is None:
                 raise
@@ -116,17 +117,29 @@ def redirect_to_devnull(number: int) -> None:
         os.close(nowhere)
 
 
-def parse_arguments(settings: type, program: str, groups: dict[str, type]) -> Any:
+def parse_arguments(
+    settings: type,
+    program: str,
+    groups: dict[str, type],
+    choose_defaults: Callable[[list[str]], Any] | None = None,
+) -> Any:
     """Returns the settings given on the command line. Raises `UsageError` for invalid ones.
 
     groups: base classes of `settings` by title, whose fields are grouped in `--help`.
+    choose_defaults: from the arguments to an instance of `settings` whose values are the defaults
+    of the flags; for settings in groups.
     """
     import tyro
 
     options, printed = settings, io.StringIO()
     if groups:
+        default = choose_defaults(sys.argv[1:]) if choose_defaults else settings()
         fields = [
-            (name, tyro.conf.OmitArgPrefixes[group], dataclasses.field(default=group()))
+            (
+                name,
+                tyro.conf.OmitArgPrefixes[group],
+                dataclasses.field(default=_part_of(default, group)),
+            )
             for name, group in groups.items()
         ]
         options = dataclasses.make_dataclass(settings.__name__, fields, frozen=True)
@@ -140,6 +153,12 @@ def parse_arguments(settings: type, program: str, groups: dict[str, type]) -> An
     if not groups:
         return found
     return settings(**{k: v for name in groups for k, v in vars(getattr(found, name)).items()})
+
+
+def _part_of(settings: Any, group: type) -> Any:
+    """Returns the settings of one group."""
+    names = (field.name for field in dataclasses.fields(group))
+    return group(**{name: getattr(settings, name) for name in names})
 
 
 def _message_in_box(text: str) -> str:

@@ -43,6 +43,11 @@ def draw_rows(draw: Callable, key: jax.Array, shape: tuple[int, ...], **settings
     return own_rows(draw(key, (device_count() * shape[0], *shape[1:]), **settings))
 
 
+def gather_rows(rows: jax.Array) -> jax.Array:
+    """Returns the rows of all devices, `[device_count * n, ...]`, of this device's `[n, ...]`."""
+    return rows if device_count() == 1 else lax.all_gather(rows, AXIS, tiled=True)
+
+
 def mean_over_devices(tree: Any) -> Any:
     """Returns the tree averaged over devices, so that means over rows become means of the batch."""
     return tree if device_count() == 1 else lax.pmean(tree, AXIS)

@@ -1,73 +1,31 @@
-"""python -m jaxgan.evaluate: compare the samples of runs with real data, in numbers."""
+"""python -m jaxgan.evaluate: compare samples with real data, in numbers."""
 
-import contextlib
-import dataclasses
-import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
 
 from jaxgan.command import enable_compilation_cache, run_command
-from jaxgan.constraints import Range, check_fields
+from jaxgan.data_settings import DataSettings
 from jaxgan.environment import pin_options
 from jaxgan.errors import RunError, UsageError, explain_error
-from jaxgan.files import expand_paths, given_path, read_json, write_json
-from jaxgan.runs import description
+from jaxgan.evaluation.results import (
+    LABELS,
+    check_comparable,
+    check_protocols,
+    describe_protocol,
+    find_generators,
+    read_description,
+    read_stored,
+    result_name,
+)
+from jaxgan.evaluation.settings import Config, check_config, pictures_of
+from jaxgan.files import write_json
 from jaxgan.runs.description import Description
-
-VERSION = 2
-"""The version of the evaluation protocol. Results of another version are not shown."""
-MUST_AGREE = {
-    "data": "their data",
-    "version": "the version of the evaluation protocol",
-    "digest": "the features",
-    "samples": "the number of samples (--samples)",
-    "split": "the split of the data",
-    "keys": "the seeds of the samples (--seed, --repeats)",
-}
-"""What must be equal for scores to be comparable: "data" and the entries of the protocol."""
-PROTOCOL = [name for name in MUST_AGREE if name != "data"]
-LABELS = "as frequent as in the training split; for CAS in equal shares"
-"""How the classes of a conditional GAN's samples are chosen."""
-LIMIT = 2**31 - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Compare the samples of runs with the test split of their data; write evaluation.json."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """run directories, all of the same data"""
-    samples: Annotated[int, Range(2, LIMIT, "at least 2 and below 2**31")] = 10_000
-    """number of generated and of real samples, limited by the number of real ones"""
-    repeats: Annotated[int, Range(1, LIMIT, "at least 1 and below 2**31")] = 3
-    """number of sets of samples, for the mean and the standard deviation of the metrics"""
-    seed: Annotated[int, Range(0, LIMIT, "at least 0 and below 2**31")] = 0
-    """seed of the latents of the first set; the other sets have the next seeds"""
-    best: bool = False
-    """evaluate the generator with the best FID during training (see --evaluate-every of
-    jaxgan.train) instead of the last one"""
-    inception: Path | None = None
-    """weights of Inception-v3 that pytorch-fid publishes, .pth (needs torch) or .safetensors, to
-    use its features instead of those of a classifier"""
-    data_dir: Path | None = None
-    """directory of TensorFlow Datasets; if not given, the one that the run used"""
-    data_file: Path | None = None
-    """your own images; if not given, those that the run used"""
-    stored: bool = False
-    """show the results in evaluation.json, without computing anything"""
-
-    def __post_init__(self):
-        runs = (self.runs,) if isinstance(self.runs, str | os.PathLike) else self.runs
-        object.__setattr__(self, "runs", tuple(given_path(run) for run in runs))
-        expand_paths(self, "inception", "data_dir", "data_file")
 
 
 def main(config: Config) -> dict[str, dict]:
-    """Evaluates runs, prints a table, and returns by run the content of its `evaluation.json`.
+    """Evaluates runs and images, prints a table, and returns the results by run or path.
 
+    Those of a run are the content of its `evaluation.json`.
     Raises `UsageError` for runs whose numbers cannot be compared, and `RunError` if a run, its data
     or a classifier cannot be read.
     """
@@ -83,16 +41,19 @@ def evaluate(config: Config) -> dict[str, dict]:
     runs = {str(run): read_description(run) for run in config.runs}
     for run, about in runs.items():
         find_generators(Path(run), about, config.best)
+        if config.dataset not in (None, about.dataset.name):
+            raise UsageError(f"--dataset {config.dataset}: {run} is of {about.dataset.name}")
     check_comparable("data", {run: about.dataset.fingerprint for run, about in runs.items()})
     if config.stored:
         results = {run: read_stored(Path(run), about, config.best) for run, about in runs.items()}
         failures = []
     else:
-        results, failures = evaluate_runs(config, runs)
-    for what in PROTOCOL:
-        check_comparable(what, {run: each["protocol"][what] for run, each in results.items()})
+        results, failures = evaluate_all(config, runs)
+    check_protocols(results)
     if results:
         print(format_table(results), flush=True)
+        if config.out is not None:
+            write_json(config.out, results)
     if failures:
         reasons = [f"{run}: {explain_error(error)[0]}" for run, error in failures]
         usage = all(isinstance(error, UsageError) for _, error in failures)
@@ -100,57 +61,75 @@ def evaluate(config: Config) -> dict[str, dict]:
     return results
 
 
-def check_config(config: Config) -> None:
-    """Raises `UsageError` for settings outside of their limits."""
-    check_fields(config)
-    if not config.runs:
-        raise UsageError("name the run directories to evaluate")
-    if len({run.resolve() for run in config.runs}) < len(config.runs):
-        raise UsageError("a run directory is given twice")
-
-
-def read_description(run: Path) -> Description:
-    """Returns the description of a run.
-
-    Raises `UsageError` for another folder and `RunError` for a damaged `config.json`.
-    """
-    found = None
-    with contextlib.suppress(UsageError):
-        found = description.read(run / "config.json") if run.is_dir() else None
-    if found is None:
-        raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
-    return found
-
-
-def check_comparable(what: str, values: dict[str, Any]) -> None:
-    """Raises `UsageError` if runs differ in a value that must be equal to compare their scores."""
-    first, value = next(iter(values.items()), (None, None))
-    for run, other in values.items():
-        if other != value:
-            raise UsageError(
-                f"these runs cannot be compared: they differ in {MUST_AGREE[what]} "
-                f"({str(value)[:12]} of {first} and {str(other)[:12]} of {run})"
-            )
-
-
-def evaluate_runs(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:
-    """Evaluates runs and writes the results; returns them by run, and the runs that failed."""
-    enable_compilation_cache()
-    from jaxgan.evaluation.location import locate_data
+def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:
+    """Evaluates runs and images; returns the results by name, and the names that failed."""
+    from jaxgan.evaluation.external import evaluate_images
     from jaxgan.evaluation.reference import load_reference
 
-    run, about = next(iter(runs.items()))
-    first = locate_data(Path(run), about, config.data_dir, config.data_file)
-    conditional = any(run.config.conditional for run in runs.values())
-    reference = load_reference(first, config.samples, config.inception, conditional)
+    enable_compilation_cache()
+    settings = make_settings(config, any(run.config.conditional for run in runs.values()))
+    first = describe_data(config, runs)
+    reference = load_reference(first, settings)
+    if config.write_statistics is not None:
+        write_statistics(config.write_statistics, reference)
     results, failures = {}, []
-    for run, about in runs.items():
+    for path in (*config.runs, *config.images):
+        name = str(path)
         try:
-            results[run] = evaluate_run(config, Path(run), about, reference)
-            write_json(Path(run) / result_name(config.best), results[run])
+            if path in config.runs:
+                results[name] = evaluate_run(config, path, runs[name], reference)
+                write_json(path / result_name(config.best), results[name])
+            else:
+                fingerprint = first.dataset.fingerprint
+                results[name] = evaluate_images(path, pictures_of(config), reference, fingerprint)
         except (UsageError, RunError, OSError) as error:
-            failures.append((run, error))
+            failures.append((name, error))
     return results, failures
+
+
+def make_settings(config: Config, conditional: bool):
+    """Returns how samples are compared. Raises `UsageError` for files that cannot be used."""
+    from jaxgan.evaluation import statistics
+    from jaxgan.evaluation.extractors import load_extractor
+    from jaxgan.evaluation.reference import Settings
+
+    if config.write_statistics is not None:
+        statistics.check_name(config.write_statistics)
+    read = config.read_statistics and statistics.read_statistics(config.read_statistics)
+    return Settings(
+        samples=config.samples,
+        against=config.against,
+        extractor=load_extractor(config.inception, config.features),
+        statistics=read,
+        conditional=conditional,
+        nearest=config.nearest,
+    )
+
+
+def describe_data(config: Config, runs: dict[str, Description]) -> Description:
+    """Returns the description of the first run with the present location of its data.
+
+    Without runs, it describes the data alone.
+    """
+    from jaxgan.evaluation import external
+    from jaxgan.evaluation.location import locate_data
+
+    if not runs:
+        where = {name: getattr(config, name) for name in ("dataset", "data_dir", "data_file")}
+        return external.describe_data(DataSettings(**where, **vars(pictures_of(config))))
+    run, about = next(iter(runs.items()))
+    return locate_data(Path(run), about, config.data_dir, config.data_file)
+
+
+def write_statistics(path: Path, reference) -> None:
+    """Writes the statistics of the real samples, and says so."""
+    from jaxgan.evaluation import statistics
+    from jaxgan.parallel.distributed import print_lines
+
+    digest = statistics.write_statistics(path, reference.real_statistics())
+    split = "training" if reference.settings.against == "train" else "test"
+    what = f"{reference.count:,} real samples of the {split} split"
+    print_lines(f"wrote the statistics of {what} to {path}, digest {digest[:12]}")
 
 
 def evaluate_run(config: Config, run: Path, about: Description, reference) -> dict:
@@ -158,24 +137,22 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> di
 
     reference: what `jaxgan.evaluation.reference.load_reference` returned.
     """
+    from jaxgan.evaluation.nearest import draw_nearest
     from jaxgan.parallel.distributed import print_lines
     from jaxgan.runs.summary import mean_and_std
 
     seeds = {}
     for name, directory in find_generators(run, about, config.best).items():
         print_lines(f"evaluating {directory}")
-        seeds[name] = evaluate_generator(config, directory, about, reference)
-    protocol, several = reference.protocol, len(seeds) > 1
+        seeds[name], closest = evaluate_generator(config, directory, about, reference)
+        if len(seeds) == 1:
+            draw_nearest(run, reference, closest)
+    several = len(seeds) > 1
     rows = [seed["mean"] for seed in seeds.values()] if several else seeds[name]["by_key"]
     return {
         "protocol": {
-            "version": VERSION,
-            **protocol.about,
-            "samples": reference.count,
-            "samples_of_modes": protocol.num_samples(reference.count),
-            "split": "test",
+            **describe_protocol(reference, about.dataset.fingerprint),
             "labels": LABELS if about.config.conditional else None,
-            "data": about.dataset.fingerprint,
             "keys": list(seeds_of_latents(config)),
             "generator": "best" if config.best else "last",
         },
@@ -187,8 +164,11 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> di
     }
 
 
-def evaluate_generator(config: Config, directory: Path, about: Description, reference) -> dict:
-    """Returns the metrics of a generator: their mean and deviation, and those of each repeat."""
+def evaluate_generator(config: Config, directory: Path, about: Description, reference) -> tuple:
+    """Returns the metrics of a generator: their mean and deviation, and those of each repeat.
+
+    The second value are the samples of the first repeat that are closest to training examples.
+    """
     import jax
 
     from jaxgan.evaluation.scores import score_generator
@@ -203,68 +183,18 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
         score_generator(draw, about, reference, seed, train_classifier=seed == config.seed)
         for seed in seeds_of_latents(config)
     ]
-    scores, class_counts, by_feature = map(list, zip(*found, strict=True))
+    scores, class_counts, by_feature, closest = map(list, zip(*found, strict=True))
     result = {"step": step, **mean_and_std(scores), "by_key": scores}
     if class_counts[0] is not None:
         result["class_histogram_by_key"] = class_counts
     if by_feature[0] is not None:
         result["wasserstein_of_features_by_key"] = by_feature
-    return result
+    return result, closest[0]
 
 
 def seeds_of_latents(config: Config) -> range:
     """Returns the seeds that samples are drawn with."""
     return range(config.seed, config.seed + config.repeats)
-
-
-def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
-    """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
-    from jaxgan.runs.generators import is_saved
-
-    directory = run / ("generator-best" if best else "generator")
-    folders = {str(about.config.seed): directory}
-    if about.seeds is not None:
-        folders = {str(seed): directory / str(seed) for seed in about.seeds}
-    for folder in folders.values():
-        if not is_saved(folder):
-            hint = "the run has no checkpoint yet: continue it"
-            if best:
-                hint = "--best needs a run on images with --evaluate-every"
-            raise RunError(f"there is no generator in {folder} ({hint})")
-    return folders
-
-
-def result_name(best: bool) -> str:
-    """Returns the name of the file of results."""
-    return "evaluation-best.json" if best else "evaluation.json"
-
-
-def read_stored(run: Path, about: Description, best: bool) -> dict:
-    """Returns the stored results of a run. Raises `RunError` if there are none, or old ones."""
-    from jaxgan.evaluation.table import format_table
-    from jaxgan.runs.generators import read_about
-
-    path = run / result_name(best)
-    result = read_json(path)
-    folders = find_generators(run, about, best)
-    try:
-        steps = {name: result["seeds"][name]["step"] for name in folders}
-        format_table({str(run): result})
-        complete = {*PROTOCOL} <= result["protocol"].keys()
-        complete = complete and result["protocol"]["version"] == VERSION
-    except (AttributeError, KeyError, TypeError, ValueError):
-        complete = False
-    if not complete:
-        raise RunError(
-            f"{path} is missing, damaged, or of another version: evaluate without --stored"
-        )
-    for name, directory in folders.items():
-        if steps[name] != (step := read_about(directory).get("step")):
-            raise RunError(
-                f"{path} is of step {steps[name]} and the generator of step {step}: evaluate "
-                "without --stored"
-            )
-    return result
 
 
 def command() -> int:

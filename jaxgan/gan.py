@@ -11,51 +11,17 @@ import optax
 from jax import lax
 
 from jaxgan.augment import Augmentation
-from jaxgan.batch_norm import find_running_statistics, override_batch_norm
-from jaxgan.devices import AXIS, device_count, draw_rows, mean_over_devices
+from jaxgan.batch_norm import find_running_statistics, mean_of_statistics
+from jaxgan.devices import draw_rows, mean_over_devices
 from jaxgan.errors import UsageError
 from jaxgan.keys import stream
-from jaxgan.losses import Loss, non_saturating
+from jaxgan.losses import Loss, LossInputs, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
 from jaxgan.players import Player, init_player, update_player
-from jaxgan.sampling import Sampler, apply
+from jaxgan.sampling import Sampler, apply_in_training
 from jaxgan.schedules import Schedule, at
-
-
-class GANState(NamedTuple):
-    """The state that a step reads and updates.
-
-    ema: exponential moving average of the generator's parameters, None without averaging.
-    step: number of steps taken, an int32 scalar.
-    """
-
-    generator: Player
-    discriminator: Player
-    ema: Any
-    step: jax.Array
-
-
-class Metrics(NamedTuple):
-    """The metrics of a step, all scalars.
-
-    d_loss, g_loss: losses of the players. d_real, d_fake: summaries of the discriminator's outputs
-    for real and for generated images, which depend on the loss (`jaxgan.losses.Outputs`).
-    d_grad_norm, g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive:
-    fractions of real and of generated images with a positive output. The first is close to one if
-    the discriminator overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1),
-    unless the loss is invariant to a shift of all outputs.
-    With several discriminator updates per step, its metrics are from the last one.
-    """
-
-    d_loss: jax.Array
-    g_loss: jax.Array
-    d_real: jax.Array
-    d_fake: jax.Array
-    d_grad_norm: jax.Array
-    g_grad_norm: jax.Array
-    d_real_positive: jax.Array
-    d_fake_positive: jax.Array
+from jaxgan.state import GANState, Metrics
 
 
 class GAN(NamedTuple):
@@ -63,8 +29,8 @@ class GAN(NamedTuple):
 
     init: `(key) -> state`.
     step: `(key, state, batch) -> (state, metrics)`; `key` is the run's key, the same at every step;
-        `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update, or
-        images and labels `(images, labels)`.
+        `batch` holds the real images `[d_steps * n, ...]`, `n` for each discriminator update and,
+        with `fresh_generator_batch`, `n` more; or images and labels `(images, labels)`.
         Under a mapped axis `jaxgan.devices.AXIS`, `batch` holds this device's rows of the whole
         batch; state and metrics are those of the whole batch, the same on every device.
     sample: `(key, state, num_samples, labels=None) -> images [num_samples, ...]`, from the averaged
@@ -94,6 +60,7 @@ def gan(
     augment: Augmentation | None = None,
     dtype: Any = None,
     class_frequencies: Sequence[float] | None = None,
+    fresh_generator_batch: bool = False,
 ) -> GAN:
     """Returns the GAN of a generator and a discriminator.
 
@@ -101,8 +68,8 @@ def gan(
     and then the generator, through the updated discriminator, on the last generated images.
 
     generator: Flax module, latents `[n, latent_size]` (drawn from N(0, 1)) to images `[n, ...]`.
-    discriminator: Flax module, images `[n, ...]` to logits `[n]`. It sees real and generated images
-        in separate passes, so batch statistics never mix them.
+    discriminator: Flax module, images `[n, ...]` to logits `[n]` or `jaxgan.losses.HeadOutputs`. It
+        sees real and generated images in separate passes, so batch statistics never mix them.
     loss: `non_saturating()` by default.
     g_tx, d_tx: Optax transformations; `adam()` by default.
     ema_decay: decay of the averaged generator, a number or a schedule of the step; 0 to sample from
@@ -111,12 +78,14 @@ def gan(
         `module(inputs, labels)`, and generated images have the labels of the real ones.
     pack: number of images, joined along the channels, that the discriminator sees at a time
         (PacGAN, Lin et al. 2018); its labels are then `[n / pack, pack]`.
-    augment: `(key, images) -> images`, a differentiable augmentation of all images that the
+    augment: `(key, images, step) -> images`, a differentiable augmentation of all images that the
         discriminator sees. Real and generated images are augmented independently.
     dtype: type of the inputs of both networks, such as `jnp.bfloat16`. The networks of this package
         compute in the type of their inputs; Flax's own layers also need their `dtype` set.
     class_frequencies: `[num_classes]`, frequencies of the classes in the batches that the batch
         statistics of the averaged generator are estimated from; equal by default.
+    fresh_generator_batch: whether the generator's update has latents, labels and real images of its
+        own, instead of those of the last discriminator update.
     `init` raises `UsageError` for a loss that penalizes gradients at single images if the
     discriminator has batch norm.
     """
@@ -134,6 +103,7 @@ def gan(
         augment=augment,
         dtype=dtype,
         class_frequencies=class_frequencies,
+        fresh_generator_batch=fresh_generator_batch,
     )
     return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
 
@@ -154,6 +124,7 @@ class Parts(NamedTuple):
     augment: Augmentation | None
     dtype: Any
     class_frequencies: Sequence[float] | None
+    fresh_generator_batch: bool
 
     @property
     def sampler(self) -> Sampler:
@@ -179,87 +150,113 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
         discriminator=d,
         ema=None if parts.ema_decay is None else jax.tree.map(jnp.copy, g.params),
         step=jnp.zeros((), jnp.int32),
+        loss=parts.loss.init(),
     )
 
 
 def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GANState, Metrics]:
     """Updates the discriminator `d_steps` times, then the generator, then its average."""
-    updates = _split_batch(parts, batch)
+    batches = _split_batch(parts, batch)
     keys = jax.random.split(jax.random.fold_in(stream(key, "step"), state.step), parts.d_steps)
-    g, d = state.generator, state.discriminator
+    g, trained = state.generator, (state.discriminator, state.loss)
 
     def generate(params, key, labels):
-        shape = (updates[0].shape[1], parts.latent_size)
-        latents = draw_rows(jax.random.normal, key, shape)
-        return _train_mode(parts, parts.generator, params, g.stats, latents, labels)
+        return _generate(parts, params, g.stats, key, labels, count=batches[0].shape[1])
 
-    def extra_update(d, inputs):
+    def extra_update(trained, inputs):
         key, (real, labels) = inputs
         latents_key, d_key, _ = jax.random.split(key, 3)
-        fake, _ = generate(g.params, latents_key, labels)
-        return _update_discriminator(parts, d_key, state.step, d, (real, fake), labels)[0], None
+        generated, _ = generate(g.params, latents_key, labels)
+        inputs = _loss_inputs(real, generated, d_key, state.step, labels)
+        return _update_discriminator(parts, trained, inputs)[0], None
 
     if parts.d_steps > 1:
-        d, _ = lax.scan(extra_update, d, jax.tree.map(lambda rows: rows[:-1], (keys, updates)))
+        rows = jax.tree.map(lambda each: each[: parts.d_steps - 1], (keys, batches))
+        trained, _ = lax.scan(extra_update, trained, rows)
 
     latents_key, d_key, g_key = jax.random.split(keys[-1], 3)
-    real, labels = jax.tree.map(lambda rows: rows[-1], updates)
-    fake, generator_vjp, g_stats = jax.vjp(
-        lambda params: generate(params, latents_key, labels), g.params, has_aux=True
-    )
-    d, d_loss, outputs, d_grads = _update_discriminator(
-        parts, d_key, state.step, d, (real, fake), labels
-    )
+    real, labels = jax.tree.map(lambda each: each[parts.d_steps - 1], batches)
+    draw = lambda key, labels: jax.vjp(lambda p: generate(p, key, labels), g.params, has_aux=True)
+    generated, generator_vjp, g_stats = draw(latents_key, labels)
+    d_inputs = _loss_inputs(real, generated, d_key, state.step, labels)
+    (d, loss_state), d_loss, logits, d_grads = _update_discriminator(parts, trained, d_inputs)
 
-    def g_objective(fake):
-        critic = lambda key, images: _discriminate(parts, d, d.params, key, images, labels)[0]
-        return parts.loss.generator(critic, real, fake, g_key, state.step)
+    if parts.fresh_generator_batch:
+        real, labels = jax.tree.map(lambda each: each[-1], batches)
+        generated, generator_vjp, g_stats = draw(stream(g_key, "latents"), labels)
 
-    g_loss, fake_grads = jax.value_and_grad(g_objective)(fake)
-    g_grads = mean_over_devices(generator_vjp(fake_grads)[0])
+    def g_objective(generated):
+        inputs = _loss_inputs(real, generated, g_key, state.step, labels, loss_state)
+        critic = partial(_discriminate, parts, d, d.params, inputs)
+        return parts.loss.generator(lambda *args: critic(*args)[0], inputs)
+
+    g_loss, pixel_grads = jax.value_and_grad(g_objective)(generated)
+    g_grads = mean_over_devices(generator_vjp(pixel_grads)[0])
     g = update_player(parts.g_tx, g, g_grads, g_stats)
 
     ema = state.ema
     if parts.ema_decay is not None:
         ema = optax.incremental_update(g.params, ema, 1 - at(parts.ema_decay, state.step))
-    summary = *parts.loss.outputs.summary(*outputs), *((each > 0).mean() for each in outputs)
+    summary = *parts.loss.outputs.summary(*logits), *((each > 0).mean() for each in logits)
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
     metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
-    return GANState(g, d, ema, state.step + 1), metrics
+    return GANState(g, d, ema, state.step + 1, loss_state), metrics
 
 
-def _update_discriminator(parts: Parts, key, step, d: Player, images, labels):
-    """Returns the discriminator after one update, the loss, the outputs and the gradients.
+def _generate(parts: Parts, params, stats, key, labels, count: int) -> tuple:
+    """Returns a pair of images `[count, ...]` and their neighbors, and new statistics.
 
-    images: a pair of real and generated images.
+    The neighbors are images of latents with noise, None unless the loss asks for them.
     """
+    shape = count, parts.latent_size
+    latents = draw_rows(jax.random.normal, key, shape)
+    run = lambda latents: apply_in_training(
+        parts.generator, {"params": params, **stats}, latents, labels, parts.dtype
+    )
+    images, stats = run(latents)
+    if not parts.loss.latent_noise:
+        return (images, None), stats
+    noise = draw_rows(jax.random.normal, stream(key, "noise"), shape)
+    return (images, run(latents + parts.loss.latent_noise * noise)[0]), stats
+
+
+def _loss_inputs(real, generated, key, step, labels, state=()) -> LossInputs:
+    return LossInputs(real, generated[0], key, step, labels, generated[1], state)
+
+
+def _update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tuple:
+    """Returns the discriminator and the loss's state after one update, loss, logits, gradients."""
+    d, loss_state = trained
+    inputs = inputs._replace(state=loss_state)
 
     def objective(params):
-        critic = lambda key, images: _discriminate(parts, d, params, key, images, labels)[0]
-        return parts.loss.discriminator(critic, *images, key, step)
+        critic = partial(_discriminate, parts, d, params, inputs)
+        return parts.loss.discriminator(lambda *args: critic(*args)[0], inputs)
 
-    (loss, outputs), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
     grads = mean_over_devices(grads)
     stats = d.stats
     # The discriminator is only used in training mode, in which batch norm does not read its running
     # statistics.
     if not all(find_running_statistics(stats)):
-        keys = jax.random.split(key)
+        keys = jax.random.split(inputs.key)
         passes = (
-            _discriminate(parts, d, d.params, *own, labels)[1]
-            for own in zip(keys, images, strict=True)
+            _discriminate(parts, d, d.params, inputs, *own)[1]
+            for own in zip(keys, (inputs.real, inputs.fake), strict=True)
         )
-        stats = jax.tree.map(_mean, *passes)
-    return update_player(parts.d_tx, d, grads, stats), loss, outputs, grads
+        stats = mean_of_statistics(*passes)
+    loss_state = parts.loss.update(loss_state, logits, inputs.step)
+    return (update_player(parts.d_tx, d, grads, stats), loss_state), loss, logits, grads
 
 
-def _discriminate(parts: Parts, d: Player, params, key, images, labels):
+def _discriminate(parts: Parts, d: Player, params, inputs: LossInputs, key, images) -> tuple:
     """Returns outputs and new statistics of the discriminator for augmented, packed images."""
     if parts.augment is not None:
-        images = parts.augment(key, images)
-    images, labels = pack_images(images, parts.pack), pack_labels(labels, parts.pack)
-    return _train_mode(parts, parts.discriminator, params, d.stats, images, labels)
+        images = parts.augment(key, images, inputs.step)
+    images, labels = pack_images(images, parts.pack), pack_labels(inputs.labels, parts.pack)
+    variables = {"params": params, **d.stats}
+    return apply_in_training(parts.discriminator, variables, images, labels, parts.dtype)
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:
@@ -273,27 +270,14 @@ def _sample(parts: Parts, key: jax.Array, state: GANState, num_samples: int, lab
 
 
 def _split_batch(parts: Parts, batch: Any) -> tuple[jax.Array, jax.Array | None]:
-    """Returns images and labels, `[d_steps, n, ...]`; labels are None if not conditional."""
+    """Returns images and labels, `[batches, n, ...]`; labels are None if not conditional."""
     images, labels = batch if isinstance(batch, tuple) else (batch, None)
+    count = parts.d_steps + parts.fresh_generator_batch
     return jax.tree.map(
-        lambda rows: rows.reshape(parts.d_steps, -1, *rows.shape[1:]),
+        lambda rows: rows.reshape(count, -1, *rows.shape[1:]),
         (images, None if parts.num_classes is None else labels),
     )
 
 
 def _arguments(inputs: jax.Array, labels: jax.Array | None) -> tuple:
     return (inputs,) if labels is None else (inputs, labels)
-
-
-def _train_mode(parts: Parts, network: nn.Module, params, stats, inputs, labels):
-    """Returns the outputs in training mode, and the new statistics of the whole batch."""
-    variables = {"params": params, **stats}
-    axis = AXIS if device_count() > 1 else None
-    with nn.intercept_methods(override_batch_norm(axis_name=axis)):
-        settings = {"train": True, "mutable": list(stats)}
-        return apply(network, variables, inputs, labels, parts.dtype, **settings)
-
-
-def _mean(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Returns the mean of two statistics or, if not floating-point (counters), the first."""
-    return (a + b) / 2 if jnp.issubdtype(a.dtype, jnp.floating) else a

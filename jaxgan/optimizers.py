@@ -1,10 +1,62 @@
-"""Optax transformations for GANs."""
+"""Optax transformations for GANs.
+
+To add an optimizer, add a function `(learning_rate, b1, b2) -> transformation` to `OPTIMIZERS`.
+"""
+
+import inspect
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.errors import choose
 from jaxgan.schedules import Schedule
+
+
+def rmsprop(learning_rate: float, b1: float, b2: float) -> optax.GradientTransformation:
+    """Returns RMSProp as in PyTorch: the average has the decay b2, and the momentum is b1."""
+    scaled = optax.scale_by_rms(decay=b2, eps_in_sqrt=False)
+    momentum = optax.trace(b1) if b1 else optax.identity()
+    return optax.chain(scaled, momentum, optax.scale_by_learning_rate(learning_rate))
+
+
+def sgd(learning_rate: float, b1: float, b2: float) -> optax.GradientTransformation:
+    """Returns stochastic gradient descent with the momentum b1."""
+    del b2
+    return optax.sgd(learning_rate, momentum=b1 or None)
+
+
+OPTIMIZERS = {
+    "adam": optax.adam,
+    "adamw": optax.adamw,
+    "rmsprop": rmsprop,
+    "sgd": sgd,
+    "lion": optax.lion,
+}
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: float | Schedule,
+    b1: float,
+    b2: float | Schedule,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """Returns an optimizer of `OPTIMIZERS`.
+
+    learning_rate, b2: numbers, or schedules of the number of updates.
+    weight_decay: decoupled from the gradient for adamw and lion; the others add it to the gradient.
+    Raises `UsageError` for an unknown name.
+    """
+    make = choose("optimizer", OPTIMIZERS, name)
+    decoupled = "weight_decay" in inspect.signature(make).parameters
+    settings = {"weight_decay": weight_decay} if decoupled else {}
+    if callable(learning_rate) or callable(b2):
+        make = optax.inject_hyperparams(make, static_args=("b1",))
+    tx = make(learning_rate, b1=b1, b2=b2, **settings)
+    if weight_decay and not decoupled:
+        tx = optax.chain(optax.add_decayed_weights(weight_decay), tx)
+    return tx
 
 
 def adam(
@@ -14,11 +66,7 @@ def adam(
 
     learning_rate, b2: numbers, or schedules of the number of updates.
     """
-    if callable(learning_rate) or callable(b2):
-        return optax.inject_hyperparams(optax.adam, static_args=("b1",))(
-            learning_rate, b1=b1, b2=b2
-        )
-    return optax.adam(learning_rate, b1=b1, b2=b2)
+    return make_optimizer("adam", learning_rate, b1, b2)
 
 
 def clip_weights(limit: float) -> optax.GradientTransformation:

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxgan.batch_norm import override_batch_norm
+from jaxgan.devices import AXIS, device_count
 from jaxgan.errors import UsageError
 from jaxgan.keys import stream
 
@@ -21,7 +22,7 @@ STATISTICS_BATCH_SIZE = 64
 def apply(
     network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None, **settings
 ):
-    """Returns what `network.apply` returns, with the outputs in float32.
+    """Returns what `network.apply` returns, with all outputs in float32.
 
     labels: passed on unless they are None. dtype: the type to convert the inputs to, and so the
     type that the networks of this package compute in. Parameters and statistics stay float32.
@@ -30,9 +31,22 @@ def apply(
     if dtype is None:
         return network.apply(variables, *arguments, **settings)
     result = network.apply(variables, inputs.astype(dtype), *arguments[1:], **settings)
-    outputs, *mutated = result if isinstance(result, tuple) else (result,)
-    outputs = outputs.astype(jnp.float32)
+    outputs, *mutated = result if "mutable" in settings else (result,)
+    outputs = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), outputs)
     return (outputs, *mutated) if mutated else outputs
+
+
+def apply_in_training(
+    network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None
+) -> tuple:
+    """Returns the outputs in training mode, and the new statistics, of the whole batch.
+
+    variables: with the collection "params"; the others are the statistics.
+    """
+    axis = AXIS if device_count() > 1 else None
+    mutable = [name for name in variables if name != "params"]
+    with nn.intercept_methods(override_batch_norm(axis_name=axis)):
+        return apply(network, variables, inputs, labels, dtype, train=True, mutable=mutable)
 
 
 class Sampler(NamedTuple):

@@ -27,6 +27,11 @@ SCHEDULES = {"cosine": cosine, "linear": optax.linear_schedule}
 """Schedules by name, functions of `(start, end, steps)`."""
 
 
+def decaying(value: float | Schedule, share: Schedule) -> Schedule:
+    """Returns the schedule of a number or a schedule times a share that depends on the step."""
+    return lambda step: at(value, step) * share(step)
+
+
 def ema_decay(
     half_life: float | Schedule, images_per_step: int, warm_up: float | None = None
 ) -> Schedule:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jaxgan.command import (
     enable_compilation_cache,
+    robust_output,
     run_command,
     stop_at_once,
     stop_signals,
@@ -18,6 +19,7 @@ from jaxgan.command import (
 )
 from jaxgan.environment import check_devices, pin_options
 from jaxgan.errors import Interrupted, UsageError
+from jaxgan.runs import recipes
 from jaxgan.runs.config import GROUPS, Config, check_config
 
 
@@ -276,7 +278,17 @@ def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str
 
 def command() -> int:
     """Runs the command line and returns its exit status."""
-    return run_command(Config, main, "python -m jaxgan.train", groups=GROUPS)
+    if "--recipes" in sys.argv[1:]:
+        with robust_output():
+            print(recipes.format_table())
+        return 0
+    return run_command(
+        Config,
+        main,
+        "python -m jaxgan.train",
+        groups=GROUPS,
+        choose_defaults=recipes.choose_defaults,
+    )
 
 
 if __name__ == "__main__":

@@ -41,6 +41,28 @@ def no_network(monkeypatch, tmp_path):
     monkeypatch.setattr(tfds, "_reachable", lambda url: False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def undrawn_curves():
+    """Runs in this process plot their curves and do not draw them, which takes a second each.
+
+    `test_plots.py` draws them, and so do the commands in processes of their own.
+    """
+    from jaxgan.runs.pictures import Pictures
+
+    draw = Pictures.draw_curves
+
+    def plot(*arguments):
+        from matplotlib.figure import Figure
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Figure, "savefig", lambda self, file, format: file.write(b"curves"))
+            return draw(*arguments)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Pictures, "draw_curves", plot)
+        yield
+
+
 @pytest.fixture(scope="session")
 def ring():
     """The mixture of 8 Gaussians."""

@@ -3,11 +3,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.augment import AUGMENTATIONS, color, cutout, make_augmentation, translation
+from jaxgan.augment import (
+    AUGMENTATIONS,
+    add_noise,
+    color,
+    cutout,
+    flip,
+    in_turn,
+    make_augmentation,
+    rotate,
+    translation,
+)
 from jaxgan.devices import AXIS
 from jaxgan.errors import UsageError
 
 KEY = jax.random.key(0)
+STEP = 3
 IMAGES = jax.random.uniform(jax.random.key(1), (64, 16, 16, 3), minval=-1, maxval=1)
 
 
@@ -65,7 +76,8 @@ def test_augmentations_are_the_same_on_several_devices(name):
     np.testing.assert_allclose(split.swapaxes(0, 1).reshape(IMAGES.shape), whole, atol=1e-6)
     # Each image is augmented differently.
     same = AUGMENTATIONS[name](KEY, jnp.broadcast_to(IMAGES[:1], IMAGES.shape))
-    assert len(np.unique(np.asarray(same).reshape(64, -1), axis=0)) > 10
+    count = len(np.unique(np.asarray(same).reshape(64, -1), axis=0))
+    assert count == 2 if name == "flip" else count > 10
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -87,6 +99,87 @@ def test_augmentations_are_twice_differentiable(name):
 def test_augmentations_are_applied_in_order():
     both = make_augmentation(("translation", "cutout"))
     first, second = jax.random.split(KEY)
-    np.testing.assert_array_equal(both(KEY, IMAGES), cutout(second, translation(first, IMAGES)))
-    with pytest.raises(UsageError, match="color, translation, cutout"):
+    np.testing.assert_array_equal(
+        both(KEY, IMAGES, STEP), cutout(second, translation(first, IMAGES))
+    )
+    with pytest.raises(UsageError, match="flip, color, translation, cutout"):
         make_augmentation(("colour",))
+
+
+def test_flip_mirrors_half_of_the_images():
+    images = jax.random.normal(KEY, (2000, 2, 3, 1))
+    found, before = np.asarray(flip(KEY, images)), np.asarray(images)
+    same = (found == before).all(axis=(1, 2, 3))
+    np.testing.assert_array_equal(found[~same], before[~same][:, :, ::-1])
+    np.testing.assert_allclose(same.mean(), 0.5, atol=0.05)
+
+
+def changed(augment, images, step=STEP):
+    """Returns which images an augmentation changes."""
+    return (np.asarray(augment(KEY, images, step)) != np.asarray(images)).any(axis=(1, 2, 3))
+
+
+def test_augmentations_are_applied_with_a_probability():
+    images = jax.random.uniform(jax.random.key(1), (4000, 2, 2, 3))
+    always, never = (make_augmentation(("color",), p) for p in (1.0, 0.0))
+    (own_key,) = jax.random.split(KEY, 1)
+    np.testing.assert_array_equal(always(KEY, images, STEP)[:2], color(own_key, images)[:2])
+    assert not changed(never, images).any()
+    sometimes = changed(make_augmentation(("color",), 0.3), images)
+    np.testing.assert_allclose(sometimes.mean(), 0.3, atol=0.03)
+    # What is changed is changed in the same way.
+    found = np.asarray(make_augmentation(("color",), 0.3)(KEY, images, STEP))
+    whole = np.asarray(always(KEY, images, STEP))
+    np.testing.assert_array_equal(found[sometimes], whole[sometimes])
+    # Each augmentation is applied independently of the others.
+    both = changed(make_augmentation(("color", "color"), 0.3), images)
+    np.testing.assert_allclose(both.mean(), 1 - 0.7**2, atol=0.03)
+
+
+def test_probabilities_follow_schedules():
+    images = jax.random.uniform(jax.random.key(1), (4000, 2, 2, 1))
+    augment = make_augmentation(("color",), lambda step: step / 10)
+    for step in (0, 3, 10):
+        share = changed(augment, images, jnp.int32(step)).mean()
+        np.testing.assert_allclose(share, step / 10, atol=0.03 if step == 3 else 0)
+
+
+@pytest.mark.parametrize("deviation", [0.4, lambda step: 0.1 * (step + 1)])
+def test_noise_is_gaussian(deviation):
+    images = jax.random.uniform(jax.random.key(1), (1000, 4, 4, 2))
+    noise = np.asarray(add_noise(deviation)(KEY, images, STEP) - images)
+    np.testing.assert_allclose(noise.mean(), 0, atol=0.01)
+    np.testing.assert_allclose(noise.std(), 0.4, rtol=0.02)
+    np.testing.assert_allclose((np.abs(noise) < 0.4).mean(), 0.6827, atol=0.01)
+    np.testing.assert_allclose(
+        np.corrcoef(noise[0::2].ravel(), noise[1::2].ravel())[0, 1], 0, atol=0.05
+    )
+
+
+def test_noise_has_the_type_of_the_images():
+    assert add_noise(0.1)(KEY, jnp.zeros((2, 2, 2, 1), jnp.bfloat16), 0).dtype == jnp.bfloat16
+
+
+def test_compositions_have_a_key_for_each_part():
+    moved, noisy = make_augmentation(("translation",)), add_noise(lambda step: 0.1 * step)
+    first, second = jax.random.split(KEY)
+    expected = noisy(second, moved(first, IMAGES, STEP), STEP)
+    np.testing.assert_array_equal(in_turn(moved, noisy)(KEY, IMAGES, STEP), expected)
+    assert in_turn(moved) is moved
+    twice = in_turn(add_noise(1.0), add_noise(1.0))(KEY, jnp.zeros((500, 2, 2, 1)), STEP)
+    np.testing.assert_allclose(np.std(twice), 2**0.5, rtol=0.1)
+
+
+def test_compositions_are_the_same_on_several_devices():
+    augment = in_turn(make_augmentation(("flip", "cutout"), lambda step: step / 6), add_noise(0.2))
+    parts = IMAGES.reshape(16, 4, *IMAGES.shape[1:]).swapaxes(0, 1)
+    split = jax.vmap(lambda images: augment(KEY, images, STEP), axis_name=AXIS)(parts)
+    whole = augment(KEY, IMAGES, STEP)
+    np.testing.assert_allclose(split.swapaxes(0, 1).reshape(IMAGES.shape), whole, atol=1e-6)
+
+
+def test_rotations_are_quarter_turns():
+    turns = np.array([0, 1, 2, 3, 1, 0, 3, 2])
+    found = rotate(IMAGES[:8], jnp.asarray(turns))
+    expected = [np.rot90(image, turn) for image, turn in zip(IMAGES[:8], turns, strict=True)]
+    np.testing.assert_array_equal(found, expected)

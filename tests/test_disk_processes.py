@@ -16,6 +16,7 @@ from jaxgan import train
 from jaxgan.data import prefetch
 from jaxgan.data.picture_set import PictureSet
 from jaxgan.memory import count_cores
+from jaxgan.runs.config import Config
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), np.uint8)
@@ -51,10 +52,10 @@ def no_data_set():
 
 @pytest.fixture(scope="module")
 def from_memory(tmp_path_factory, file) -> Path:
-    """An uninterrupted run of two processes, with the data in memory."""
+    """An uninterrupted run of this process on two devices, with the data in memory."""
     out = tmp_path_factory.mktemp("memory") / "run"
-    processes = run_processes(out, data_file=file, data_in="memory")
-    assert [process.returncode for process in processes] == [0, 0], processes[0].complained
+    settings = {"out": out, "data_file": file, "data_in": "memory", "devices": 2}
+    train.main(Config(**test_distributed.SETTINGS | settings))
     return out
 
 

@@ -9,7 +9,7 @@ from helpers import read_json
 
 from jaxgan import evaluate, train
 from jaxgan.errors import RunError, UsageError
-from jaxgan.evaluation import classifier_files, reference
+from jaxgan.evaluation import classifier_files, real_features
 from jaxgan.evaluation.classifier_files import MNIST
 from jaxgan.runs.config import Config
 from jaxgan.runs.generators import load_generator
@@ -26,6 +26,7 @@ NAMES = {
     "fid",
     "kid",
     "score",
+    "score_of_parts",
     "precision",
     "recall",
     "density",
@@ -86,7 +87,7 @@ def test_evaluation_is_reproducible(evaluated, results, tmp_path, monkeypatch):
     assert found == seed["by_key"][1]
     # The same without cached results of the real data.
     nowhere = lambda name: tmp_path / f"{name.split()[2]}.safetensors"
-    monkeypatch.setattr(reference, "cache_path", nowhere)
+    monkeypatch.setattr(real_features, "cache_path", nowhere)
     again = evaluate.main(config)
     assert again[str(evaluated)]["real"] == first["real"]
     names = {file.stem for file in tmp_path.glob("*.safetensors")}

@@ -128,6 +128,10 @@ def test_wasserstein_is_that_of_scipy():
     np.testing.assert_allclose(found.wasserstein, np.mean(expected))
     np.testing.assert_allclose(found.wasserstein_worst, np.max(expected))
     assert wasserstein(real, rng.permutation(real)).wasserstein_worst == 0
+    found = wasserstein(real, fake[:43])
+    expected = [wasserstein_distance(real[:, i], fake[:43, i]) for i in range(4)]
+    np.testing.assert_allclose(found.by_feature, expected)
+    np.testing.assert_allclose(wasserstein(fake[:43], real).by_feature, expected)
 
 
 def test_constant_feature_is_constant_in_samples(tmp_path, capsys):

@@ -1,5 +1,7 @@
 """The training step against an independent implementation in NumPy, in float64."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -268,7 +270,12 @@ def test_only_the_generator_updates_running_statistics(drawn_latents):
         np.testing.assert_array_equal(leaf, leaves_by_path(state.discriminator.stats)[path])
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+GRADIENT_PENALTIES = [
+    name for name in PENALTIES if name.endswith(("r1", "r2", "gradient_penalty", "dragan"))
+]
+
+
+@pytest.mark.parametrize("penalty", GRADIENT_PENALTIES)
 def test_penalties_reject_batch_norm(penalty):
     loss = PENALTIES[penalty](LOSSES["wasserstein"](), 1.0)
     model = gan(NormedGenerator(), NormedDiscriminator(), latent_size=4, loss=loss)
@@ -341,7 +348,7 @@ def test_penalties_differentiate_through_augmentation():
     loss = LOSSES["wasserstein"]()
     keys = []
 
-    def augment(key, images):
+    def augment(key, images, step):
         keys.append(jax.random.key_data(key).tolist())
         return 3 * images + 1
 
@@ -371,3 +378,73 @@ def test_non_finite_leaves_are_named():
         "generator/params/Dense_1/bias"
     ]
     assert "step" in leaves_by_path(state)
+
+
+class Passed(NamedTuple):
+    """What the loss of a step was computed of."""
+
+    real: np.ndarray
+    fake: np.ndarray
+    neighbors: np.ndarray | None
+
+
+def watched_loss(seen: dict, **settings):
+    """Returns a loss that records its inputs, by player, while a step is computed."""
+    loss = LOSSES["relativistic"]()
+
+    def watch(player):
+        def function(critic, inputs):
+            passed = Passed(inputs.real, inputs.fake, inputs.neighbors)
+            record = lambda *values: seen.setdefault(player, []).append(Passed(*values))
+            jax.debug.callback(record, *passed, ordered=True)
+            return getattr(loss, player)(critic, inputs)
+
+        return function
+
+    return loss._replace(
+        discriminator=watch("discriminator"), generator=watch("generator"), **settings
+    )
+
+
+@pytest.mark.parametrize("d_steps", [1, 2])
+@pytest.mark.parametrize("fresh", [False, True])
+def test_batches_of_both_players(d_steps, fresh):
+    """With a fresh batch, the generator's update has the last real images and its own latents."""
+    seen = {}
+    model = tiny_gan(loss=watched_loss(seen), d_steps=d_steps, fresh_generator_batch=fresh)
+    count = d_steps + fresh
+    batch = jax.random.normal(KEY, (4 * count, *SHAPE))
+    jax.jit(model.step)(KEY, model.init(KEY), batch)
+    jax.effects_barrier()
+    reals = np.asarray(batch).reshape(count, 4, *SHAPE)
+    found = [each.real for each in seen["discriminator"]]
+    np.testing.assert_array_equal(found, reals[:d_steps])
+    (own,) = seen["generator"]
+    np.testing.assert_array_equal(own.real, reals[-1])
+    last = seen["discriminator"][-1].fake
+    assert np.array_equal(own.fake, last) == (not fresh)
+    if fresh:
+        assert not np.allclose(own.fake, last, atol=1e-3)
+
+
+def test_neighbors_are_generated_from_latents_with_noise():
+    seen = {}
+    model = tiny_gan(loss=watched_loss(seen, latent_noise=1e-3))
+    jax.jit(model.step)(KEY, model.init(KEY), jnp.zeros((64, *SHAPE)))
+    jax.effects_barrier()
+    (d,), (g,) = seen["discriminator"], seen["generator"]
+    np.testing.assert_array_equal(d.neighbors, g.neighbors)
+    change, spread = np.std(d.neighbors - d.fake), np.std(d.fake)
+    assert 1e-4 * spread < change < 1e-2 * spread
+
+
+def test_state_of_the_loss_is_updated_by_every_discriminator_update():
+    loss = LOSSES["non_saturating"]()._replace(
+        init=lambda: jnp.zeros(2, int),
+        update=lambda state, logits, step: state + jnp.array([1, step]),
+    )
+    model = tiny_gan(loss=loss, d_steps=3)
+    state, step = model.init(KEY), jax.jit(model.step)
+    for _ in range(2):
+        state, _ = step(KEY, state, jnp.zeros((12, *SHAPE)))
+    np.testing.assert_array_equal(state.loss, [6, 3])

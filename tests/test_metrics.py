@@ -1,5 +1,7 @@
 """Metrics against independent implementations, closed forms and invariances."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +18,17 @@ from jaxgan.metrics.classes import (
     count_classes,
     kl_divergence,
 )
-from jaxgan.metrics.fid import Gaussian, fid, fit_gaussian, frechet_distance
-from jaxgan.metrics.inception_score import inception_score, log_softmax
+from jaxgan.metrics.fid import (
+    Gaussian,
+    fid,
+    fid_from_statistics,
+    fit_gaussian,
+    frechet_distance,
+    intra_fid,
+)
+from jaxgan.metrics.inception_score import inception_score, log_softmax, score_of_parts
 from jaxgan.metrics.kid import kid, squared_mmd
+from jaxgan.metrics.memorization import memorization
 from jaxgan.metrics.modes import mixture_modes, stacked_modes
 from jaxgan.metrics.prdc import (
     BLOCK,
@@ -26,6 +36,7 @@ from jaxgan.metrics.prdc import (
     _meetings,
     _nearest,
     _squared_distances,
+    nearest_in,
     prdc,
     tolerance,
 )
@@ -65,6 +76,34 @@ def test_frechet_distance_of_singular_covariances():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 500, 3)) * [1, 1, 0]
     np.testing.assert_allclose(fid(x, y), fid(x[:, :2], y[:, :2]), atol=1e-12)
+
+
+def test_frechet_distance_within_classes_is_the_mean_over_classes():
+    rng = np.random.default_rng(0)
+    labels, requested = rng.permutation(np.repeat([0, 1, 3], [40, 50, 60])), np.arange(150) % 3
+    requested[requested == 2] = 3
+    real = rng.normal(size=(150, 4)) + labels[:, None]
+    fake = rng.normal(size=(150, 4)) + 2 * requested[:, None]
+    expected = np.mean([fid(real[labels == k], fake[requested == k]) for k in (0, 1, 3)])
+    np.testing.assert_allclose(intra_fid(real, labels, fake, requested), expected, rtol=1e-9)
+    # A class all of whose samples are the same is no error.
+    fake[requested == 3] = 5
+    assert np.isfinite(intra_fid(real, labels, fake, requested))
+    # There must be more samples than features, real and generated, in every class of either set.
+    one_more = np.where(np.arange(150) == 7, 2, labels)
+    assert np.isnan(intra_fid(real, one_more, fake, requested))
+    assert np.isnan(intra_fid(real, labels, fake, np.where(np.arange(150) < 146, 0, 1)))
+    scarce = Comparison(real=real[:20], real_labels=labels[:20], fake=fake, requested=requested)
+    assert "intra_fid" not in compute_metrics(scarce)
+
+
+def test_statistics_of_real_samples_suffice_for_the_frechet_distance():
+    real, fake = random_features()
+    gaussian = fit_gaussian(real)
+    np.testing.assert_allclose(fid_from_statistics(gaussian, fake), fid(real, fake), rtol=1e-12)
+    found = compute_metrics(Comparison(real_statistics=gaussian, fake=fake))
+    assert found == {"fid": fid(real, fake)}
+    assert BY_NAME["fid"].quick
 
 
 def naive_squared_mmd(x, y):
@@ -169,6 +208,32 @@ def test_distances_below_rounding_error_are_zero():
         np.testing.assert_allclose(np.diagonal(moved), exact, rtol=0.2)
 
 
+def test_nearest_examples_match_all_distances():
+    rng = np.random.default_rng(0)
+    # Far from the origin, and in several blocks, of which the last two overlap.
+    x, others = (rng.normal(size=(count, 16)) + 30 for count in (1203, 701))
+    x[5] = others[33]
+    distances, indices = nearest_in(x, others)
+    exact = np.linalg.norm(x[:, None] - others, axis=2)
+    np.testing.assert_array_equal(indices, exact.argmin(axis=1))
+    np.testing.assert_allclose(distances, exact.min(axis=1), rtol=1e-3)
+    assert (distances[5], indices[5]) == (0, 33)
+
+
+def test_copies_are_nearer_to_the_training_data_than_test_data():
+    test = np.arange(1, 1001) / 10
+    itself = memorization(test, test)
+    assert (itself.copies, itself.train_distance) == (0.01, 1)
+    found = memorization(np.array([0, 0.5, 1.0, 1.1, 50, 99]), test)
+    np.testing.assert_allclose(found.copies, 3 / 6)
+    np.testing.assert_allclose(found.train_distance, 1.05 / 50.05)
+    # If two of a hundred test images are in the training data, an equal sample proves nothing.
+    assert memorization(np.zeros(5), np.repeat([0, 1], [2, 98])).copies == 0
+    assert memorization(np.zeros(5), np.repeat([0, 1], [1, 99])).copies == 1
+    distances = {"train_distances": np.ones(4), "test_distances": np.zeros(3)}
+    assert compute_metrics(Comparison(**distances)) == {"copies": 0}
+
+
 def test_prdc_of_equal_gaussians():
     """The values published by prdc's authors, here for a single draw, with k = 5 throughout."""
     rng = np.random.default_rng(1)
@@ -219,6 +284,18 @@ def test_inception_score_ranges_from_one_to_the_number_of_classes():
     np.testing.assert_allclose(inception_score(logits), expected, rtol=1e-9)
     np.testing.assert_allclose(np.exp(log_softmax(logits)), p, rtol=1e-9)
     assert np.isfinite(log_softmax(np.array([[1e5, -1e5]]))).all()
+
+
+def test_inception_score_of_parts_is_their_mean():
+    logits = np.random.default_rng(0).normal(size=(123, 4)) * 2
+    edges = [0, 12, 24, 36, 49, 61, 73, 86, 98, 110, 123]
+    parts = [inception_score(logits[a:b]) for a, b in itertools.pairwise(edges)]
+    np.testing.assert_allclose(score_of_parts(logits), np.mean(parts), rtol=1e-12)
+    assert score_of_parts(logits) < inception_score(logits)
+    # A part whose samples are all the same has the score 1.
+    np.testing.assert_allclose(score_of_parts(np.repeat(SURE[:10], 4, axis=0)), 1, rtol=1e-6)
+    assert np.isnan(score_of_parts(logits[:19]))
+    assert list(compute_metrics(Comparison(logits=logits[:19]))) == ["score"]
 
 
 def test_class_counts_accuracy_and_divergence():
@@ -291,6 +368,7 @@ JUDGES = {
     "kid": lambda x: kid(random_features()[0][:, : x.shape[-1]], x, np.random.default_rng(0)),
     "neighbours": lambda x: prdc(random_features()[0][:, : x.shape[-1]], x),
     "score": inception_score,
+    "score of parts": score_of_parts,
     "mixture": lambda x: mixture_modes(x[..., :2], RING, 0.01),
 }
 

@@ -11,13 +11,16 @@ from jax import lax
 
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
-from jaxgan.losses import LOSSES
-from jaxgan.networks import NETWORKS, conv, dcgan, r3gan, resnet
+from jaxgan.losses import LOSSES, HeadOutputs, auxiliary_classifier, rotation, slicing
+from jaxgan.networks import NETWORKS, Heads, NetworkOptions, conv, dcgan, mlp, r3gan, resnet
+from jaxgan.networks.heads import projection_head
+from jaxgan.networks.norms import NORMS, has_bias, normalize
+from jaxgan.networks.options import DEFAULTS
 from jaxgan.networks.r3gan import Block
 from jaxgan.networks.r3gan import downsample as r3gan_downsample
 from jaxgan.networks.r3gan import upsample as r3gan_upsample
 from jaxgan.networks.resnet import downsample as resnet_downsample
-from jaxgan.networks.shared import append_class_embedding, count_halvings, projection_head
+from jaxgan.networks.shared import append_class_embedding, count_halvings
 from jaxgan.sampling import apply
 from jaxgan.trees import leaves_by_path
 
@@ -74,6 +77,166 @@ def test_parameter_counts_match_the_papers():
     assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
 
 
+CONDITIONAL = NetworkOptions(g_conditioning="norm")
+COUNTS = [
+    (resnet, 32, None, DEFAULTS, 4_276_739, 1_053_825),
+    (resnet, 32, 10, CONDITIONAL, 4_304_387, 1_055_105),
+    (resnet, 32, None, NetworkOptions(heads=Heads(rotation=True)), 4_276_739, 1_054_341),
+    (resnet, 48, None, DEFAULTS, 4_878_083, 10_141_441),
+    (resnet, 64, None, DEFAULTS, 12_220_675, 10_141_441),
+    (resnet, 128, None, DEFAULTS, 32_150_787, 29_017_857),
+    (r3gan, 32, 10, DEFAULTS, 20_781_952, 21_280_512),
+]
+"""Numbers of parameters of mimicry's SNGAN, cGAN-PD and SSGAN, and of R3GAN's code for CIFAR-10."""
+
+
+@pytest.mark.parametrize(("family", "size", "num_classes", "options", "of_g", "of_d"), COUNTS)
+def test_parameter_counts_match_other_code(family, size, num_classes, options, of_g, of_d):
+    shape, width = (size, size, 3), 768 if family is r3gan else None
+    latents = jnp.zeros((1, 64 if family is r3gan else 128))
+    labels = None if num_classes is None else jnp.zeros(1, int)
+    networks = family(shape, True, width, num_classes, options)
+    found = [
+        sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+        for network, inputs in zip(networks, (latents, jnp.zeros((1, *shape))), strict=True)
+        for variables in [jax.eval_shape(network.init, KEY, inputs, labels)]
+    ]
+    assert found == [of_g, of_d]
+
+
+ACTIVATION_NORMS = ("batch", "layer", "instance")
+
+
+NORMED = [
+    (name, norm, conditioning)
+    for name in NETWORKS
+    for norm in NORMS
+    for conditioning in ("embedding", "norm")
+    if (name, norm) != ("mlp", "instance")
+    if conditioning == "embedding" or norm in ACTIVATION_NORMS
+]
+
+
+@pytest.mark.parametrize(("name", "norm", "conditioning"), NORMED)
+def test_every_family_has_every_norm(name, norm, conditioning):
+    options = NetworkOptions(norm, norm, conditioning)
+    inputs, labels = (jnp.zeros((4, 6)), jnp.zeros((4, 16, 16, 1))), jnp.zeros(4, int)
+    networks = NETWORKS[name]((16, 16, 1), True, 8, 5, options)
+    for network, x, shape in zip(networks, inputs, ((4, 16, 16, 1), (4,)), strict=True):
+        run = partial(network.init_with_output, train=True)
+        out, variables = jax.eval_shape(run, KEY, x, labels)
+        assert (out.shape, out.dtype) == (shape, jnp.float32)
+        paths = leaves_of(variables)
+        by_class = conditioning == "norm" and network is networks[0]
+        of_params = [path for path in paths if "'params'" in path]
+        scaled = any("scale" in path for path in of_params)
+        embedded = sum("embedding" in path for path in of_params)
+        # A generator of the resnet family has no classes in its last norm, as in the authors' code.
+        assert scaled == (norm in ACTIVATION_NORMS and (not by_class or name == "resnet"))
+        assert embedded > 1 if by_class else embedded == 1
+        assert any("'mean'" in path for path in paths) == (norm == "batch")
+        assert any("sigma" in path for path in paths) == (norm == "spectral")
+        assert has_bias(norm) == (norm not in ACTIVATION_NORMS)
+
+
+def leaves_of(tree):
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.flatten_with_path(tree)[0]}
+
+
+class Norm(nn.Module):
+    norm: str
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, x, labels=None, train=True):
+        return normalize(x, self.norm, train, labels, self.num_classes)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_normalize_over_their_axes(norm):
+    # The mean and the deviation of every channel of every example are different.
+    x = jax.random.normal(KEY, (4, 5, 6, 3)) * jnp.arange(1.0, 13).reshape(4, 1, 1, 3) + 2
+    found, variables = Norm(norm).init_with_output(KEY, x)
+    if norm not in ACTIVATION_NORMS:
+        assert found is x
+        assert not variables
+        return
+    axes = {"batch": (0, 1, 2), "layer": (1, 2, 3), "instance": (1, 2)}[norm]
+    exact = np.asarray(x, np.float64)
+    mean, deviation = (f(axis=axes, keepdims=True) for f in (exact.mean, exact.std))
+    np.testing.assert_allclose(found, (exact - mean) / deviation, rtol=1e-3, atol=1e-4)
+    # The scale and the offset are those of channels.
+    assert {leaf.shape for leaf in jax.tree.leaves(variables["params"])} == {(3,)}
+    if norm == "batch":
+        same = Norm(norm).apply(variables, x, train=False)
+        mean, var = variables["batch_stats"]["BatchNorm_0"].values()
+        np.testing.assert_allclose(same, (x - mean) / jnp.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
+    labels, layer = jnp.array([0, 2, 1, 2]), Norm(norm, 3)
+    same, variables = layer.init_with_output(KEY, x, labels)
+    np.testing.assert_allclose(same, found, rtol=1e-5, atol=1e-6)
+    scale, offset = np.random.default_rng(0).normal(size=(2, 3, 3)).astype(np.float32)
+    tables = {"Embed_0": {"embedding": scale}, "Embed_1": {"embedding": offset}}
+    assert {k: v["embedding"].shape for k, v in variables["params"].items()} == {
+        "Embed_0": (3, 3),
+        "Embed_1": (3, 3),
+    }
+    out, _ = layer.apply({**variables, "params": tables}, x, labels, mutable=["batch_stats"])
+    expected = found * scale[labels][:, None, None] + offset[labels][:, None, None]
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_norms_of_vectors(norm):
+    x = 3 * jax.random.normal(KEY, (6, 4)) + 2
+    found, _ = Norm(norm).init_with_output(KEY, x)
+    axis, exact = {"batch": 0, "layer": 1}[norm], np.asarray(x, np.float64)
+    expected = (exact - exact.mean(axis, keepdims=True)) / exact.std(axis, keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("player", [0, 1])
+def test_mlp_has_no_instance_norm(player):
+    options = NetworkOptions("instance", "instance")
+    network = mlp((4, 4, 1), True, 8, None, options)[player]
+    with pytest.raises(UsageError, match="instance norm needs convolutional networks"):
+        network.init(KEY, (jnp.zeros((2, 6)), jnp.zeros((2, 4, 4, 1)))[player])
+
+
+ALL_HEADS = [
+    Heads(conditioning, rotation, slicing)
+    for conditioning in ("projection", "auxiliary_classifier", "data_to_data_cross_entropy")
+    for rotation in (False, True)
+    for slicing in (False, True)
+]
+
+
+@pytest.mark.parametrize("num_classes", [None, 5])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_discriminators_have_the_heads_that_are_asked_for(name, num_classes):
+    labels = None if num_classes is None else jnp.zeros(4, int)
+    for heads in ALL_HEADS:
+        network = NETWORKS[name]((8, 8, 1), True, 8, num_classes, NetworkOptions(heads=heads))[1]
+        images = jnp.zeros((4, 8, 8, 1), jnp.bfloat16)
+        out, variables = jax.eval_shape(network.init_with_output, KEY, images, labels)
+        projected = num_classes is not None and heads.conditioning == "projection"
+        of_classes = num_classes is not None and not projected
+        expected = {"logits": (4,)}
+        if of_classes and heads.conditioning == "auxiliary_classifier":
+            expected["classes"] = (4, 5)
+        if of_classes and heads.conditioning == "data_to_data_cross_entropy":
+            expected |= {"embeddings": (4, 512), "proxies": (4, 512)}
+        if heads.rotation:
+            expected["rotations"] = (4, 4)
+        if heads.slicing:
+            expected["directions"] = (4,)
+        if len(expected) == 1:
+            out = HeadOutputs(out)
+        assert {k: v.shape for k, v in out._asdict().items() if v is not None} == expected
+        assert {leaf.dtype for leaf in jax.tree.leaves(out)} == {jnp.dtype("float32")}
+        embedded = any("embedding" in path for path in leaves_of(variables))
+        assert embedded == (projected or "proxies" in expected)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_width_increases_the_parameter_counts(name):
     small, large = (shapes_of(*NETWORKS[name]((8, 8, 1), width=width)) for width in (8, 16))
@@ -97,6 +260,39 @@ def test_resnet_rejects_sides_not_divisible_by_four(shape):
 def test_r3gan_rejects_widths_not_divisible_by_eight():
     with pytest.raises(UsageError, match="--width 20 of r3gan must be a multiple of 8"):
         r3gan((8, 8, 1), width=20)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "r3gan"])
+def test_only_r3gan_has_widths_for_each_size(name):
+    with pytest.raises(UsageError, match="--widths is for --network r3gan"):
+        NETWORKS[name]((8, 8, 1), options=NetworkOptions(widths=(8, 8)))
+
+
+@pytest.mark.parametrize("widths", [(16, 8), (8,) * 4])
+def test_r3gan_needs_a_width_for_each_size(widths):
+    with pytest.raises(UsageError, match=f"--widths.*3.*has {len(widths)}"):
+        r3gan((16, 16, 1), options=NetworkOptions(widths=widths))
+    with pytest.raises(UsageError, match="--widths 20 of r3gan must be a multiple of 8"):
+        r3gan((16, 16, 1), options=NetworkOptions(widths=(32, 20, 8)))
+
+
+def test_r3gan_has_a_width_for_each_size():
+    networks = r3gan((16, 16, 1), options=NetworkOptions(widths=(32, 16, 8)))
+    generator, discriminator = (
+        jax.eval_shape(network.init, KEY, inputs)["params"]
+        for network, inputs in zip(
+            networks, (jnp.zeros((1, 6)), jnp.zeros((1, 16, 16, 1))), strict=True
+        )
+    )
+    assert generator["basis"].shape == discriminator["basis"].shape == (4, 4, 32)
+    inner = lambda params: [params[f"Block_{i}"]["Conv_0"]["kernel"].shape[2:] for i in range(6)]
+    assert inner(generator) == [(k, 2 * k) for k in (32, 32, 16, 16, 8, 8)]
+    assert inner(discriminator) == inner(generator)[::-1]
+    same, usual = (
+        r3gan((16, 16, 1), width=width, options=NetworkOptions(widths=widths))
+        for width, widths in ((None, (16,) * 3), (16, ()))
+    )
+    assert same == usual
 
 
 def test_sizes_are_halved_to_at_least_four_pixels():
@@ -154,10 +350,13 @@ def test_class_embeddings_are_small_at_initialization():
     np.testing.assert_allclose(jnp.linalg.norm(joint[:, 400:], axis=1), 1, rtol=0.2)
 
 
-def test_spectral_norms_converge():
+@pytest.mark.parametrize(("name", "layers"), [("resnet", 11), ("mlp", 3), ("dcgan", 3)])
+def test_spectral_norms_converge(name, layers):
     """After power iterations each estimate is the largest singular value of its kernel."""
-    _, discriminator = resnet((8, 8, 1), width=16)
-    x = jax.random.normal(KEY, (2, 8, 8, 1))
+    size = 16 if name == "dcgan" else 8
+    options = NetworkOptions(d_norm="spectral")
+    _, discriminator = NETWORKS[name]((size, size, 1), True, 16, None, options)
+    x = jax.random.normal(KEY, (2, size, size, 1))
     variables = jax.jit(discriminator.init)(KEY, x)
     assert set(variables) == {"params", "batch_stats"}
     run = jax.jit(lambda v: discriminator.apply(v, x, train=True, mutable=["batch_stats"])[1])
@@ -173,7 +372,7 @@ def test_spectral_norms_converge():
         if "kernel" in path
     )
     kept = sorted(float(leaf) for path, leaf in sigmas.items() if "sigma" in path)
-    assert len(kept) == 11
+    assert len(kept) == layers
     np.testing.assert_allclose(kept, largest, rtol=0.02)
     # The logits do not depend on the scale of the kernels.
     logits = discriminator.apply(variables, x)
@@ -251,21 +450,33 @@ def test_r3gan_logits_are_products_with_the_class_embedding():
 STEP = {"mlp": {}, "dcgan": {}, "resnet": {"loss": "hinge"}, "r3gan": {"loss": "relativistic"}}
 
 
-def make_model(name, dtype):
-    generator, discriminator = NETWORKS[name]((8, 8, 1), True, 16, 3)
+def make_model(name, dtype, options=DEFAULTS, size=8):
+    generator, discriminator = NETWORKS[name]((size, size, 1), True, 16, 3, options)
     loss = LOSSES[STEP[name].get("loss", "non_saturating")]()
+    if options.heads.conditioning == "auxiliary_classifier":
+        loss = slicing(rotation(auxiliary_classifier(loss, 1.0), 1.0, 1.0))
     return gan(generator, discriminator, loss=loss, num_classes=3, latent_size=8, dtype=dtype)
 
 
-BATCH = jnp.zeros((8, 8, 8, 1)), jnp.arange(8) % 3
+OPTIONS = [
+    *((name, DEFAULTS) for name in NETWORKS),
+    ("dcgan", NetworkOptions("layer", "layer", "norm")),
+    ("dcgan", NetworkOptions("instance", "instance", "norm")),
+    ("dcgan", NetworkOptions("batch", "spectral", "norm")),
+    ("mlp", NetworkOptions("layer", "batch", "norm")),
+    ("mlp", NetworkOptions(heads=Heads("auxiliary_classifier", True, True))),
+]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_step_has_no_16_bit_reductions(name):
-    model = make_model(name, jnp.bfloat16)
+@pytest.mark.parametrize(("name", "options"), OPTIONS)
+def test_step_has_no_16_bit_reductions(name, options):
+    # A discriminator for 16 pixels has a second convolution, which is the first with a norm.
+    size = 8 if options == DEFAULTS else 16
+    model = make_model(name, jnp.bfloat16, options, size)
     state = jax.eval_shape(model.init, KEY)
     with allow_f16_reductions(False):
-        jax.jit(model.step).lower(KEY, state, BATCH)
+        batch = jnp.zeros((8, size, size, 1)), jnp.arange(8) % 3
+        jax.jit(model.step).lower(KEY, state, batch)
         with pytest.raises(ValueError, match="reduce"):
             jax.jit(lambda x: lax.reduce(x, np.array(0, x.dtype), lax.add, (0,))).lower(
                 jnp.ones(4, jnp.bfloat16)

@@ -63,6 +63,14 @@ def on_disk(out: Path, file: Path, **settings):
     return small(out, **{**quick, **own, **settings})
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run on the images, in memory and never interrupted, which no test may change."""
+    folder = tmp_path_factory.mktemp("whole")
+    train.main(on_disk(folder / "run", write(folder, "npy"), data_in="memory"))
+    return folder / "run"
+
+
 @pytest.fixture
 def readers(monkeypatch) -> list[Reader]:
     """The readers that runs make."""
@@ -112,14 +120,9 @@ def test_rows_are_those_of_the_data_set(tmp_path, kind, settings):
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("npy", {}),
-        ("npy", {"steps_per_call": 7}),
-        ("npy", {"seeds": 3}),
-        ("npy", {"d_steps": 3, "pack": 2, "image_size": 9}),
-        ("npz", {"conditional": True}),
-        ("float32", {}),
+        ("npy", {"seeds": 3, "steps_per_call": 7}),
+        ("npz", {"d_steps": 3, "pack": 2, "image_size": 9, "conditional": True}),
         ("float64", {"steps_per_call": None}),
-        ("npy", {"devices": 2}),
         ("npz", {"devices": 4, "conditional": True, "batch_size": 24}),
         ("npz", {"devices": 2, "seeds": 4, "conditional": True}),
     ],
@@ -189,7 +192,7 @@ def test_devices_of_a_process_read_nothing_twice(seeds, devices):
     assert {len(shard.data) for shard in placed.addressable_shards} == {max(1, seeds // devices)}
 
 
-def test_stopped_run_continues_from_disk(tmp_path, monkeypatch):
+def test_stopped_run_continues_from_disk(tmp_path, monkeypatch, whole):
     file = write(tmp_path, "npy")
     with monkeypatch.context() as patched:
         stop_at(patched, 10, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -198,9 +201,8 @@ def test_stopped_run_continues_from_disk(tmp_path, monkeypatch):
     train.main(on_disk(tmp_path / "stopped", file))
     for steps, place in ((10, "memory"), (30, "disk"), (40, "memory")):
         train.main(on_disk(tmp_path / "moved", file, data_in=place, steps=steps))
-    train.main(on_disk(tmp_path / "whole", file, data_in="memory"))
-    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
-    assert_same_results(tmp_path / "moved", tmp_path / "whole")
+    assert_same_run(tmp_path / "stopped", whole)
+    assert_same_results(tmp_path / "moved", whole)
 
 
 def assert_same_results(found: Path, expected: Path) -> None:
@@ -225,7 +227,8 @@ def test_frozen_seed_stays_frozen(tmp_path, monkeypatch):
     """Its rows are no longer read, and other rows must not let it go on."""
     file, built = write(tmp_path, "npy"), build.build_gan
     memory = data.load(data_file=file, data_in="memory")[0]
-    bad = memory.batch(key_of_seed(1), 12, 8).images  # The 13th batch of seed 1.
+    batch = jax.jit(memory.batch, static_argnums=2)
+    bad = batch(key_of_seed(1), 12, 8).images  # The 13th batch of seed 1.
 
     def build_diverging(config, dataset):
         model = built(config, dataset)
@@ -250,7 +253,7 @@ def test_frozen_seed_stays_frozen(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("kind", "begin"), [("npy", 0), ("npy", 10), ("pictures", 0)], ids=str)
 def test_damage_ends_the_run_with_its_state_saved(
-    tmp_path, monkeypatch, short_sighted, kind, begin
+    tmp_path, monkeypatch, short_sighted, whole, kind, begin
 ):
     file, out = write(tmp_path, kind), tmp_path / "run"
     files = [file] if kind == "npy" else sorted(file.rglob("*.png"))
@@ -276,8 +279,10 @@ def test_damage_ends_the_run_with_its_state_saved(
         each.write_bytes(content)
         os.utime(each, ns=(time, time))
     train.main(on_disk(out, file))
-    train.main(on_disk(tmp_path / "whole", file, data_in="memory"))
-    assert_same_results(out, tmp_path / "whole")
+    if kind == "pictures":
+        whole = tmp_path / "whole"
+        train.main(on_disk(whole, file, data_in="memory"))
+    assert_same_results(out, whole)
 
 
 def test_auto_reads_from_disk_what_needs_more_than_a_quarter_of_the_memory(tmp_path, monkeypatch):

@@ -12,9 +12,10 @@ from jaxgan import evaluate, metrics, train
 from jaxgan.data import Images
 from jaxgan.data.arrays import to_uint8
 from jaxgan.errors import UsageError
-from jaxgan.evaluation import reference, selection
+from jaxgan.evaluation import real_features, reference, selection
 from jaxgan.evaluation.location import locate_data
 from jaxgan.evaluation.protocol import Features, Protocol
+from jaxgan.evaluation.reference import Settings
 from jaxgan.evaluation.scores import score_generator
 from jaxgan.metrics import Comparison
 from jaxgan.runs.config import Config
@@ -47,11 +48,11 @@ def test_selection_and_evaluation_use_different_data(tmp_path, monkeypatch):
     choosing, judging = Looked(), Looked()
     looking = iter((choosing, judging))
     monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: make_protocol(next(looking)))
-    monkeypatch.setattr(reference, "cache_path", lambda *_: Path("/proc/nothing/x"))
+    monkeypatch.setattr(real_features, "cache_path", lambda *_: Path("/proc/nothing/x"))
     draw = load_generator(tmp_path / "run" / "generator")
     variables = jax.tree.map(jnp.asarray, draw.args[0])
     assert {"fid", "precision"} <= selection.make_score(about)(variables).keys()
-    real = reference.load_reference(about, 130)
+    real = reference.load_reference(about, Settings(130))
     for key in range(2):
         score_generator(jax.jit(draw, static_argnums=1), about, real, key, False)
     rows = lambda arrays: {row.tobytes() for array in arrays for row in array}
@@ -94,21 +95,21 @@ def test_moved_data_files_are_reported(tmp_path, monkeypatch):
 
 def test_damaged_cache_of_real_data_is_recomputed(evaluated, tmp_path, monkeypatch):
     nowhere = lambda name: tmp_path / f"{hashlib.sha256(name.encode()).hexdigest()}.safetensors"
-    monkeypatch.setattr(reference, "cache_path", nowhere)
+    monkeypatch.setattr(real_features, "cache_path", nowhere)
     about = evaluate.read_description(evaluated)
-    first = reference.load_reference(about, 250).scores
+    first = reference.load_reference(about, Settings(250)).scores
     files = sorted(tmp_path.glob("*.safetensors"))
     assert len(files) == 3  # Features of two splits, and the scores of one.
     for damage in (lambda b: b"", lambda b: b[:-1], lambda b: b[:-1] + bytes([b[-1] ^ 1])):
         for file in files:
             file.write_bytes(damage(file.read_bytes()))
-        assert reference.load_reference(about, 250).scores == first
+        assert reference.load_reference(about, Settings(250)).scores == first
 
 
 def test_added_metric_is_computed_of_cached_real_data(evaluated, monkeypatch):
     about = evaluate.read_description(evaluated)
-    before = reference.load_reference(about, 250).scores
+    before = reference.load_reference(about, Settings(250)).scores
     added = metrics.Metric("two", "two", 1, "", lambda real, fake: 2.0, ("real", "fake"))
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, added))
     monkeypatch.setitem(metrics.BY_NAME, "two", added)
-    assert reference.load_reference(about, 250).scores == before | {"two": 2.0}
+    assert reference.load_reference(about, Settings(250)).scores == before | {"two": 2.0}

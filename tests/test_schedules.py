@@ -1,8 +1,9 @@
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxgan.schedules import SCHEDULES, at, cosine, ema_decay
+from jaxgan.schedules import SCHEDULES, at, cosine, decaying, ema_decay
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -42,3 +43,11 @@ def test_half_life_follows_a_schedule():
     decay = ema_decay(cosine(0.0, 6400, 10), 64)
     found = [decay(jnp.int32(step)) for step in (0, 5, 10, 50)]
     np.testing.assert_allclose(found, [0, 0.5 ** (64 / 3200), 0.5**0.01, 0.5**0.01], rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.5, optax.linear_schedule(0.5, 0.25, 10)])
+def test_decaying_multiplies_a_setting_by_a_share(value):
+    schedule = decaying(value, optax.linear_schedule(1.0, 0.0, 20))
+    found = [schedule(jnp.int32(step)) for step in (0, 5, 10, 20, 50)]
+    values = [at(value, step) for step in (0, 5, 10, 20, 50)]
+    np.testing.assert_allclose(found, np.array(values) * [1, 0.75, 0.5, 0, 0], rtol=1e-6)

@@ -1,10 +1,10 @@
 """The protocol of floating-point arrays: the standardized values are the features."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
+from jaxgan.evaluation.extractors import Extractor
 from jaxgan.evaluation.protocol import Features, Protocol, Splits, remark_on_few_samples
 from jaxgan.metrics import Comparison
 from jaxgan.runs.description import Description
@@ -13,14 +13,14 @@ MOST_FEATURES = 512
 """The most features. Examples with more values than features are projected at random."""
 
 
-def make_protocol(run: Description, splits: Splits, inception: Path | None = None) -> Protocol:
+def make_protocol(run: Description, splits: Splits, extractor: Extractor | None = None) -> Protocol:
     """Returns the protocol of a run on floating-point arrays.
 
     The features are the standardized values or, if there are too many, random projections of them.
     The covariance of features needs more samples than features, so there are fewer than half as
     many features as test examples.
     """
-    del run, inception
+    del run, extractor
     train, test = splits.train, splits.test
     values = int(np.prod(train.shape))
     size = max(1, min(values, MOST_FEATURES, (test.num_examples - 1) // 2))

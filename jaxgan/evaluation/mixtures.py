@@ -1,18 +1,18 @@
 """The protocol of mixtures of Gaussians: their points are their own features."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
+from jaxgan.evaluation.extractors import Extractor
 from jaxgan.evaluation.protocol import Features, Protocol, Splits
 from jaxgan.metrics import Comparison
 from jaxgan.runs.description import Description
 
 
-def make_protocol(run: Description, splits: Splits, inception: Path | None = None) -> Protocol:
+def make_protocol(run: Description, splits: Splits, extractor: Extractor | None = None) -> Protocol:
     """Returns the protocol of a run on a mixture."""
-    del run, inception
+    del run, extractor
     mixture = splits.train
 
     def compare(real: Features, fake: Features, count: int) -> Comparison:

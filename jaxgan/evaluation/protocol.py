@@ -1,18 +1,19 @@
 """What a kind of data has to provide for its evaluation."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxgan.data import Dataset
+from jaxgan.evaluation.extractors import Extractor
 from jaxgan.metrics import Comparison
 from jaxgan.metrics.kid import SUBSET_SIZE
 from jaxgan.runs.description import Description
 
 SAMPLES_PER_FEATURE = 10
 """With fewer samples for each feature, the bias of FID is not small."""
+PART = 10_000
 
 
 class Features(NamedTuple):
@@ -57,6 +58,7 @@ class Protocol(NamedTuple):
     remark: from the number of samples and that of features to remarks on the accuracy of metrics.
     classification_accuracy: from images and labels to the accuracy on real test images of a
         classifier trained on them; None for data without classes to learn.
+    cached: whether features of real samples may be cached.
     """
 
     about: dict
@@ -66,10 +68,27 @@ class Protocol(NamedTuple):
     min_samples: int = 2
     remark: Callable[[int, int], list[str]] = lambda count, size: []
     classification_accuracy: Callable[[np.ndarray, np.ndarray], float] | None = None
+    cached: bool = True
 
 
-MakeProtocol = Callable[[Description, Splits, Path | None], Protocol]
-"""From the description of a run, its data, and perhaps a file with the weights of Inception."""
+MakeProtocol = Callable[[Description, Splits, Extractor | None], Protocol]
+"""From the description of a run, its data, and features that replace those of a classifier.
+
+The last one is None for data other than images.
+"""
+
+
+def extract_in_parts(
+    protocol: Protocol, load: Callable[[np.ndarray], np.ndarray], count: int
+) -> Features:
+    """Returns the features of `count` samples, of which few are in memory at a time.
+
+    load: from indices `[k]` to samples `[k, ...]` as a generator draws them.
+    """
+    starts = range(0, count, PART)
+    parts = [protocol.extract_features(load(np.arange(i, min(i + PART, count)))) for i in starts]
+    columns = zip(*parts, strict=True)
+    return Features(*(None if each[0] is None else np.concatenate(each) for each in columns))
 
 
 def remark_on_few_samples(count: int, size: int) -> list[str]:

@@ -1,23 +1,28 @@
 """The real data that samples are compared with: their features, and what they score themselves."""
 
-import contextlib
 import dataclasses
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
+import functools
+from typing import Literal, NamedTuple
 
-import jax
 import numpy as np
 
-from jaxgan import __version__, data, store
+from jaxgan import data
 from jaxgan.data import Dataset, FloatArrays, Images, Mixture, Stacked
 from jaxgan.errors import UsageError
 from jaxgan.evaluation import float_arrays, images, mixtures, stacked
+from jaxgan.evaluation.extractors import Extractor
 from jaxgan.evaluation.protocol import Features, MakeProtocol, Protocol, Splits
+from jaxgan.evaluation.real_features import (
+    available,
+    extract_real_features,
+    extract_split,
+    load_or_compute,
+)
 from jaxgan.evaluation.samples import evaluation_key
-from jaxgan.files import user_cache
+from jaxgan.evaluation.statistics import Statistics
 from jaxgan.metrics import BY_NAME, Comparison, compute_metrics
+from jaxgan.metrics.fid import Gaussian, fit_gaussian
+from jaxgan.metrics.prdc import nearest_in
 from jaxgan.parallel.distributed import print_lines
 from jaxgan.runs.description import Description
 
@@ -30,45 +35,138 @@ PROTOCOLS: dict[type, MakeProtocol] = {
 """The function that makes the protocol, by the type of the data set."""
 
 
+class Settings(NamedTuple):
+    """How samples are compared.
+
+    samples: the largest number of samples. against: the split of the data that they are compared
+    with; the other split is scored for comparison. extractor: features that replace those of a
+    classifier. statistics: those that replace the real samples. conditional: whether to score real
+    samples by the metrics of conditional GANs, too. nearest: whether to search for copies of
+    training examples.
+    """
+
+    samples: int
+    against: Literal["train", "test"] = "test"
+    extractor: Extractor | None = None
+    statistics: Statistics | None = None
+    conditional: bool = False
+    nearest: bool = False
+
+
+class Neighbors(NamedTuple):
+    """The training examples that samples may be copies of.
+
+    train: the features `[n, d]` of the whole training split, in its order. test_distances: `[m]`,
+    from those of the whole test split to the nearest ones of the training split.
+    """
+
+    train: np.ndarray
+    test_distances: np.ndarray
+
+
 class Reference(NamedTuple):
     """What samples are compared with.
 
-    splits: of the data. count: the number of samples to compare. protocol: how they are compared.
-    features: those of real samples of the test split. scores: the metrics of real samples of the
-    training split, which no generator should be expected to exceed. remarks: on their accuracy.
+    splits: of the data. settings: how samples are compared. count: the number of samples. protocol:
+    how they are compared. features, labels: those of real samples, of the split that samples are
+    compared with; without features if `settings.statistics` replace them. neighbors: None if copies
+    are not searched for. scores: the metrics of real samples of the other split, which no generator
+    should be expected to exceed. remarks: on their accuracy.
     """
 
     splits: Splits
+    settings: Settings
     count: int
     protocol: Protocol
     features: Features
+    labels: np.ndarray | None
+    neighbors: Neighbors | None
     scores: dict[str, float]
     remarks: list[str]
 
+    @property
+    def other(self) -> Dataset:
+        """The split that samples are not compared with."""
+        return self.splits.train if self.settings.against == "test" else self.splits.test
 
-def load_reference(
-    run: Description, samples: int, inception: Path | None = None, conditional: bool = False
-) -> Reference:
+    def real_statistics(self) -> Gaussian:
+        """Returns the mean and covariance of the features of the real samples.
+
+        Raises `UsageError` for too few samples, and for data that are not scored by FID.
+        """
+        if isinstance(self.splits.train, Mixture):
+            raise UsageError(f"statistics are of features, and {self.splits.train.name} has none")
+        return fit_gaussian(self.features.features[: self.count], "real samples")
+
+
+def load_reference(run: Description, settings: Settings) -> Reference:
     """Returns what the samples of a run are compared with.
 
-    samples: the largest number of samples to compare. inception: a file with weights.
-    conditional: whether to score real samples by the metrics of conditional GANs, too.
-    Raises `UsageError` for data that are not those of the run, or that are too few.
+    Raises `UsageError` for data that are not those of the run, or that are too few, and for
+    settings that do not fit them.
     """
     splits = load_splits(run)
-    protocol = PROTOCOLS[type(splits.train)](run, splits, inception)
-    count = limit_samples(protocol, samples, (splits.train, splits.test))
-    if count < samples:
+    train, test = splits.train, splits.test
+    check_settings(settings, train)
+    protocol = PROTOCOLS[type(train)](run, splits, settings.extractor)
+    if settings.statistics is not None:
+        limits = ()
+    else:
+        limits = (train, test) if settings.against == "test" else (train,)
+    count = limit_samples(protocol, settings.samples, limits)
+    if count < settings.samples:
         print_lines(f"only {count:,} real samples are available: generating as many")
-    drawn, key = protocol.num_samples(count), evaluation_key(0)
-    features, _ = extract_real_features(protocol, splits.test, "test", drawn, key)
-    remarks = protocol.remark(count, features.features.shape[1])
-    if splits.train.num_examples is not None and not splits.own_test:
-        name = splits.train.name
-        shared = f"{name} has no test split: evaluating on a fifth of the training examples"
-        remarks = [shared, *remarks]
-    reference = Reference(splits, count, protocol, features, {}, remarks)
-    return reference._replace(scores=_score_real_samples(reference, conditional))
+    features, labels = Features(None), None
+    if settings.statistics is None:
+        compared = test if settings.against == "test" else train
+        drawn, key = protocol.num_samples(count), evaluation_key(0)
+        features, labels = extract_real_features(protocol, compared, settings.against, drawn, key)
+    neighbors = find_neighbors(protocol, splits) if settings.nearest else None
+    reference = Reference(splits, settings, count, protocol, features, labels, neighbors, {}, [])
+    scores, reasons = _score_other_split(reference)
+    return reference._replace(scores=scores, remarks=[*make_remarks(reference), *reasons])
+
+
+def check_settings(settings: Settings, train: Dataset) -> None:
+    """Raises `UsageError` for settings that the data do not fit."""
+    if settings.extractor is not None and not isinstance(train, Images | Stacked):
+        raise UsageError(f"--inception and --features need images, and {train.name} has none")
+    if settings.nearest and not isinstance(train, Images | FloatArrays):
+        raise UsageError(
+            f"--nearest needs a fixed set of training examples, which {train.name} does not have"
+        )
+    if settings.statistics is not None and isinstance(train, Mixture):
+        raise UsageError(f"--read-statistics needs features, and {train.name} is not scored by FID")
+
+
+def make_remarks(reference: Reference) -> list[str]:
+    """Returns what the user should know of the accuracy of the metrics."""
+    settings, (train, _, own_test) = reference.settings, reference.splits
+    remarks = []
+    if train.num_examples is not None and not own_test:
+        shared = "evaluating on a fifth of the training examples"
+        if settings.against == "train":
+            shared = "a fifth of the training examples takes its place, and is left out of the rest"
+        remarks.append(f"{train.name} has no test split: {shared}")
+        if settings.nearest:
+            remarks.append("copies of the examples in that fifth are not found")
+    if (row := available(reference.other, reference.count)) < reference.count:
+        split = "test" if settings.against == "train" else "training"
+        remarks.append(
+            f"the first row is of {row:,} real samples, all of the {split} split: its FID is more "
+            "biased upwards than that of the others"
+        )
+    if settings.statistics is not None:
+        size = len(settings.statistics.gaussian.mean)
+    else:
+        size = reference.features.features.shape[1]
+    return [*remarks, *reference.protocol.remark(reference.count, size)]
+
+
+def find_neighbors(protocol: Protocol, splits: Splits) -> Neighbors:
+    """Returns the training examples that samples may be copies of; their features are cached."""
+    train, test = (extract_split(protocol, part) for part in (splits.train, splits.test))
+    return Neighbors(train, nearest_in(test, train)[0])
 
 
 def load_splits(run: Description) -> Splits:
@@ -91,54 +189,68 @@ def load_splits(run: Description) -> Splits:
 def limit_samples(protocol: Protocol, samples: int, parts: tuple[Dataset, ...]) -> int:
     """Returns the number of samples to compare: no more than the data have.
 
-    parts: the data that samples are compared with, and those that score them.
+    parts: the data that limit it.
     Raises `UsageError` if there are too few.
     """
     count = min([samples, *(part.num_examples for part in parts if part.num_examples is not None)])
     if count < protocol.min_samples:
+        of = f" of {parts[0].name}" if parts else ""
         raise UsageError(
-            f"{count} samples of {parts[0].name} are too few: at least {protocol.min_samples} are "
-            "needed, of real and of generated samples"
+            f"{count} samples{of} are too few: at least {protocol.min_samples} are needed, of real "
+            "and of generated samples"
         )
     return count
 
 
-def extract_real_features(
-    protocol: Protocol, part: Dataset, use: str, count: int, key: jax.Array
-) -> tuple[Features, np.ndarray | None]:
-    """Returns the features of `count` real samples and their labels. Features are cached.
+def _score_other_split(reference: Reference) -> tuple[dict[str, float], list[str]]:
+    """Returns the metrics of real samples of the other split, and why there are none, if so.
 
-    use: the purpose, by which they are cached. key: chooses the samples.
+    The metrics are cached. For CAS, real samples of the training split are used in any case.
     """
-    batch = part.batch(key, 0, count)
-    labels = None if batch.labels is None else np.asarray(batch.labels)
-
-    def extract() -> dict:
-        found = protocol.extract_features(np.asarray(batch.images))
-        return {name: each for name, each in found._asdict().items() if each is not None}
-
-    name = f"{part.fingerprint} {use} {count}"
-    return Features(**load_or_compute(name, protocol, extract)), labels
-
-
-def _score_real_samples(reference: Reference, conditional: bool) -> dict[str, float]:
-    """Returns the metrics of real samples of the training split, which are cached."""
-    protocol, train, test = reference.protocol, reference.splits.train, reference.splits.test
-    known = f"{train.fingerprint} {test.fingerprint} scores {conditional} {reference.count}"
-    name = f"{known} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
+    protocol, settings, other = reference.protocol, reference.settings, reference.other
+    train, conditional = reference.splits.train, settings.conditional
+    known = f"{train.fingerprint} {reference.splits.test.fingerprint} scores"
+    statistics = None if settings.statistics is None else settings.statistics.digest
+    options = f"{conditional} {reference.count} {settings.against} {statistics} {settings.nearest}"
+    name = f"{known} {options} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
+    split = "test" if settings.against == "train" else "train"
+    count = available(other, protocol.num_samples(reference.count))
+    load_row = functools.cache(
+        lambda: extract_real_features(protocol, other, split, count, evaluation_key(0))
+    )
+    if statistics is not None:
+        _check_size(settings.statistics, load_row()[0])
 
     def score() -> dict:
-        count, key = protocol.num_samples(reference.count), evaluation_key(0)
-        features, labels = extract_real_features(protocol, train, "train", count, key)
-        accuracy = None
+        (features, labels), accuracy, distances = load_row(), None, None
         if conditional and protocol.classification_accuracy:
-            batch = train.batch(key, 0, reference.count)
+            batch = train.batch(evaluation_key(0), 0, available(train, reference.count))
             accuracy = protocol.classification_accuracy(*batch)
-        labels = labels if conditional else None
-        comparison = compare(reference, features, 0, labels, accuracy)
+        if reference.neighbors is not None:
+            distances = reference.neighbors.test_distances
+        comparison = compare(reference, features, 0, labels if conditional else None, distances)
+        comparison = comparison._replace(classification_accuracy=accuracy)
         return {name: np.float64(value) for name, value in compute_metrics(comparison).items()}
 
-    return {k: float(v) for k, v in load_or_compute(name, protocol, score).items()}
+    try:
+        found = load_or_compute(name, protocol, score)
+    except UsageError as error:
+        if settings.against == "test" and statistics is None:
+            raise
+        name = "test" if split == "test" else "training"
+        reason = str(error).replace("generated samples", f"real samples of the {name} split")
+        return {}, [f"the first row is empty: {reason}"]
+    return {k: float(v) for k, v in found.items()}, []
+
+
+def _check_size(statistics: Statistics, features: Features) -> None:
+    """Raises `UsageError` for statistics of another number of features."""
+    size, expected = len(statistics.gaussian.mean), features.features.shape[1]
+    if size != expected:
+        raise UsageError(
+            f"--read-statistics: the file is of {size:,} features, and the samples have "
+            f"{expected:,}: choose the features that it was computed with"
+        )
 
 
 def compare(
@@ -146,38 +258,22 @@ def compare(
     fake: Features,
     seed: int,
     requested: np.ndarray | None,
-    classification_accuracy: float | None = None,
+    train_distances: np.ndarray | None = None,
 ) -> Comparison:
-    """Returns the comparison of samples with real ones of the test split.
+    """Returns the comparison of samples with real ones.
 
     fake: the features of the samples. seed: of metrics that draw random numbers. requested: the
-    classes `[n]` that a conditional generator was asked for.
+    classes `[n]` that a conditional generator was asked for. train_distances: `[n]`, from the
+    samples to the nearest training examples.
     """
-    comparison = reference.protocol.compare(reference.features, fake, reference.count)
+    count, labels, neighbors = reference.count, reference.labels, reference.neighbors
+    statistics = reference.settings.statistics
+    comparison = reference.protocol.compare(reference.features, fake, count)
     return comparison._replace(
         rng=np.random.default_rng(seed),
-        requested=None if requested is None else requested[: reference.count],
-        classification_accuracy=classification_accuracy,
+        requested=None if requested is None else requested[:count],
+        real_labels=None if labels is None else labels[:count],
+        real_statistics=None if statistics is None else statistics.gaussian,
+        train_distances=train_distances,
+        test_distances=None if neighbors is None else neighbors.test_distances,
     )
-
-
-def load_or_compute(name: str, protocol: Protocol, compute: Callable[[], dict]) -> dict:
-    """Returns arrays from the user's cache or, if they are not there, computes and saves them.
-
-    name: of what is computed; the file also depends on the features and the version of jaxgan.
-    Nothing depends on the cache: what cannot be saved is computed again.
-    """
-    path = cache_path(f"{__version__} {name} {protocol.about['digest']}")
-    try:
-        return store.load(path).arrays
-    except (OSError, ValueError):  # Missing, or damaged.
-        arrays = compute()
-        with contextlib.suppress(OSError):
-            store.save(path, arrays)
-        return arrays
-
-
-def cache_path(name: str) -> Path:
-    """Returns the file in the user's cache for what was computed of real data."""
-    digest = hashlib.sha256(name.encode()).hexdigest()
-    return user_cache() / "references" / f"{digest[:32]}.safetensors"

@@ -11,9 +11,12 @@ import jax
 import numpy as np
 
 from jaxgan.errors import UsageError
+from jaxgan.evaluation.extractors import load_extractor
+from jaxgan.evaluation.real_features import extract_real_features
 from jaxgan.evaluation.reference import (
     PROTOCOLS,
-    extract_real_features,
+    Settings,
+    check_settings,
     limit_samples,
     load_splits,
 )
@@ -23,19 +26,25 @@ from jaxgan.runs.description import Description
 from jaxgan.runs.generators import make_sampler
 
 SAMPLES = 2_000
+SAMPLES_OF_INCEPTION = 5_000
+"""The FID of Inception's 2,048 features needs more samples than features."""
 
 
 def make_score(run: Description) -> Callable[[dict], dict[str, float]]:
     """Returns the function from a generator's variables to the metrics that are quick to compute.
 
-    Raises `UsageError` for data that are not those of the run, or that are too few.
+    Raises `UsageError` for data that are not those of the run, or that are too few, and for a file
+    of weights that cannot be used.
     """
+    extractor = load_extractor(run.config.inception, None)
+    samples = SAMPLES if extractor is None else SAMPLES_OF_INCEPTION
     try:
         splits = load_splits(run)
-        protocol = PROTOCOLS[type(splits.train)](run, splits, None)
-        count = limit_samples(protocol, SAMPLES, (splits.train,))
+        protocol = PROTOCOLS[type(splits.train)](run, splits, extractor)
+        count = limit_samples(protocol, samples, (splits.train,))
     except UsageError as error:
         raise UsageError(f"remove --evaluate-every: {error}") from error
+    check_settings(Settings(samples, extractor=extractor), splits.train)
     train, key = splits.train, selection_key()
     real, _ = extract_real_features(protocol, train, "selection", count, key)
     requested = request_classes(run, train, key, count)

@@ -1,14 +1,13 @@
 """The protocol of stacked MNIST: each channel is a digit, and the three digits make up a class."""
 
-from pathlib import Path
-
 import numpy as np
 
 from jaxgan.data.arrays import to_uint8
 from jaxgan.data.stacked import PLACES
 from jaxgan.evaluation import classifier
 from jaxgan.evaluation.classifier_files import find_classifier
-from jaxgan.evaluation.images import crop, describe_features, load_inception
+from jaxgan.evaluation.extractors import Extractor
+from jaxgan.evaluation.images import crop, describe_features, replace_features
 from jaxgan.evaluation.protocol import Features, Protocol, Splits, remark_on_few_samples
 from jaxgan.metrics import Comparison
 from jaxgan.runs.description import Description
@@ -18,39 +17,37 @@ SAMPLES = 26_000
 """The number of samples in published tables: divergences depend on it."""
 
 
-def make_protocol(run: Description, splits: Splits, inception: Path | None = None) -> Protocol:
+def make_protocol(run: Description, splits: Splits, extractor: Extractor | None = None) -> Protocol:
     """Returns the protocol of a run on stacked MNIST.
 
-    The classifier is that of the digits. inception: a file with weights, whose features then
-    replace those of the classifier.
+    The classifier is that of the digits. extractor: features that replace those of the classifier.
     """
     del run
     train, test = splits.train, splits.test
     trained = find_classifier(train.digits, test.digits)
-    extract_inception, digest = (None, None) if inception is None else load_inception(inception)
 
     def extract_features(samples: np.ndarray) -> Features:
         images = crop(to_uint8(samples), train.shape)
         found = classify_channels(trained.variables, images)
-        if inception is None:
-            return found
-        return Features(*extract_inception(images), found.classes)
+        return replace_features(found, images, extractor)
 
     def compare(real: Features, fake: Features, count: int) -> Comparison:
+        near = fake.head(count)
         return Comparison(
-            real=real.features[:count],
-            fake=fake.features[:count],
-            logits=None if fake.logits is None else fake.logits[:count],
+            real=real.head(count).features,
+            fake=near.features,
+            logits=near.logits,
             triples=fake.classes,
             class_frequencies=train.class_frequencies,
         )
 
     return Protocol(
-        about=describe_features(trained, digest),
+        about=describe_features(trained, extractor),
         extract_features=extract_features,
         compare=compare,
         num_samples=lambda count: max(count, SAMPLES),
         remark=remark_on_few_samples,
+        cached=extractor is None or extractor.cached,
     )
 
 

@@ -7,15 +7,16 @@ ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
 
 
 def format_table(results: dict[str, dict]) -> str:
-    """Returns a table with real data of the training split first, and the protocol below it.
+    """Returns a table with real data of the other split first, and the protocol below it.
 
     results: by run, the content of its `evaluation.json`.
     """
     first = next(iter(results.values()))
+    other = "test" if first["protocol"]["split"] == "train" else "training"
     found = [first["real"], *(result["mean"] for result in results.values())]
     names = [name for name in BY_NAME if any(name in scores for scores in found)]
     lines = [["", *(f"{BY_NAME[name].title}{ARROWS[BY_NAME[name].direction]}" for name in names)]]
-    lines.append(["real (training split)", *(format_cell(name, first["real"]) for name in names)])
+    lines.append([f"real ({other} split)", *(format_cell(name, first["real"]) for name in names)])
     for run, result in results.items():
         cells = (format_cell(name, result["mean"], result["std"]) for name in names)
         lines.append([run, *cells])
@@ -25,12 +26,17 @@ def format_table(results: dict[str, dict]) -> str:
         for line in lines
     )
     protocol = first["protocol"]
-    over = " and ".join(sorted({result["deviation_over"] for result in results.values()}))
+    over = {result["deviation_over"] for result in results.values()} - {None}
+    deviations = f"; deviations over {' and '.join(sorted(over))}" if over else ""
+    split = {"train": "training"}.get(protocol["split"], protocol["split"])
+    against = f"the {split} split"
+    if (digest := protocol.get("statistics")) is not None:
+        against = f"the statistics {digest[:12]}"
     modes = protocol["samples_of_modes"]
     more = "" if modes == protocol["samples"] else f" (modes and KL: {modes:,})"
     below = (
-        f"{protocol['samples']:,} samples{more} against the {protocol['split']} split, "
-        f"features: {protocol['features']} {protocol['digest'][:12]}; deviations over {over}"
+        f"{protocol['samples']:,} samples{more} against {against}, "
+        f"features: {protocol['features']} {protocol['digest'][:12]}{deviations}"
     )
     remarks = dict.fromkeys(line for result in results.values() for line in result["remarks"])
     return "\n".join([text, below, *remarks])

@@ -11,9 +11,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from jaxgan.metrics.classes import class_accuracy, class_kl
-from jaxgan.metrics.fid import fid
-from jaxgan.metrics.inception_score import inception_score
+from jaxgan.metrics.fid import Gaussian, fid, fid_from_statistics, intra_fid
+from jaxgan.metrics.inception_score import inception_score, score_of_parts
 from jaxgan.metrics.kid import kid
+from jaxgan.metrics.memorization import memorization
 from jaxgan.metrics.modes import mixture_modes, stacked_modes
 from jaxgan.metrics.prdc import prdc
 from jaxgan.metrics.wasserstein import wasserstein
@@ -22,15 +23,19 @@ from jaxgan.metrics.wasserstein import wasserstein
 class Comparison(NamedTuple):
     """Samples and the data that they are compared with. What does not apply is None.
 
-    real, fake: features `[n, d]` of real and of generated samples. rng: for metrics that draw.
+    real, fake: features `[n, d]` of real and of generated samples. real_statistics: the mean and
+    covariance of real features, where they replace these. rng: for metrics that draw.
     logits: `[n, classes]`, of the generated samples. classes: `[n]`, what the generated samples
     were classified as. labels: `[m]`, the labels of the data. num_classes: of the data.
-    requested: `[n]`, the classes that a conditional generator was asked for.
+    requested: `[n]`, the classes that a conditional generator was asked for. real_labels: `[n]`,
+    the classes of the real samples.
     classification_accuracy: the accuracy on real test images of a classifier trained on samples.
     points, means, scale: samples `[n, 2]` of a mixture of Gaussians, its means `[modes, 2]` and
     their standard deviation. real_values, fake_values: `[n, v]`, samples whose values are compared
     one by one. triples: `[n]`, classes of samples of stacked MNIST.
     class_frequencies: `[1000]`, the frequencies of these classes in the data.
+    train_distances, test_distances: `[n]` and `[m]`, the distances of the features of generated
+    samples, and of real images of the test split, to the nearest ones of the training split.
     """
 
     real: np.ndarray | None = None
@@ -49,6 +54,10 @@ class Comparison(NamedTuple):
     class_frequencies: np.ndarray | None = None
     real_values: np.ndarray | None = None
     fake_values: np.ndarray | None = None
+    real_statistics: Gaussian | None = None
+    real_labels: np.ndarray | None = None
+    train_distances: np.ndarray | None = None
+    test_distances: np.ndarray | None = None
 
 
 class Metric(NamedTuple):
@@ -89,11 +98,16 @@ MIXTURE = ("points", "means", "scale")
 CLASSES = ("classes", "requested")
 VALUES = ("real_values", "fake_values")
 STACKED = ("triples", "class_frequencies")
+BY_CLASS = ("real", "real_labels", "fake", "requested")
+DISTANCES = ("train_distances", "test_distances")
 SHARES = "fraction of samples"
 METRICS = (
+    Metric("fid", "FID", 2, "lower", fid_from_statistics, ("real_statistics", "fake")),
     Metric("fid", "FID", 2, "lower", fid, FEATURES, "Frechet distance"),
+    Metric("intra_fid", "intra FID", 2, "lower", intra_fid, BY_CLASS),
     Metric("kid", "KID x 1000", 2, "lower", kid, (*FEATURES, "rng"), scale=1000),
     Metric("score", "IS", 2, "higher", inception_score, ("logits",)),
+    Metric("score_of_parts", "IS of 10 parts", 2, "higher", score_of_parts, ("logits",)),
     Metric("precision", "precision", 3, "higher", prdc, FEATURES, SHARES),
     Metric("recall", "recall", 3, "higher", prdc, FEATURES, SHARES),
     Metric("density", "density", 3, "higher", prdc, FEATURES),
@@ -107,6 +121,8 @@ METRICS = (
         "asked_accuracy", "class accuracy", 3, "higher", class_accuracy, ("classes", "requested")
     ),
     Metric("cas", "CAS", 3, "higher", float, ("classification_accuracy",)),
+    Metric("copies", "copies", 3, "", memorization, DISTANCES),
+    Metric("train_distance", "train distance", 3, "", memorization, DISTANCES),
     Metric("modes", "modes", 1, "higher", mixture_modes, MIXTURE, "modes"),
     Metric("high_quality", "high quality", 3, "", mixture_modes, MIXTURE, SHARES),
     Metric("reverse_kl", "reverse KL", 3, "lower", mixture_modes, MIXTURE),
@@ -118,7 +134,8 @@ METRICS = (
     Metric("floor", "KL floor", 3, "", stacked_modes, STACKED),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
-"""The lines by name. Two data sets have "modes", which tables show alike."""
+"""The lines by name. Lines of one name, such as "modes", are shown alike in tables, and only one of
+them applies to a comparison."""
 
 
 def compute_metrics(comparison: Comparison, quick: bool = False) -> dict[str, float]:

@@ -22,7 +22,11 @@ def fit_gaussian(features: np.ndarray, what: str = "samples") -> Gaussian:
     """
     features = np.asarray(features)
     at_least = features.shape[-1] + 1 if features.ndim == 2 else 2
-    features = check_features(features, what, at_least).astype(np.float64)
+    return _moments(check_features(features, what, at_least))
+
+
+def _moments(features: np.ndarray) -> Gaussian:
+    features = features.astype(np.float64)
     return Gaussian(features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False)))
 
 
@@ -47,6 +51,31 @@ def fid(real: np.ndarray, fake: np.ndarray) -> float:
 
     It is biased upwards for small samples: compare distances of equally many samples only.
     """
-    return frechet_distance(
-        fit_gaussian(real, "real samples"), fit_gaussian(fake, "generated samples")
-    )
+    return fid_from_statistics(fit_gaussian(real, "real samples"), fake)
+
+
+def fid_from_statistics(real: Gaussian, fake: np.ndarray) -> float:
+    """Returns the Frechet distance of features `[n, d]` from the Gaussian of real samples.
+
+    Raises `UsageError` as `fit_gaussian` does.
+    """
+    return frechet_distance(real, fit_gaussian(fake, "generated samples"))
+
+
+def intra_fid(
+    real: np.ndarray, real_labels: np.ndarray, fake: np.ndarray, requested: np.ndarray
+) -> float:
+    """Returns the mean over classes of the Frechet distance within a class.
+
+    Intra FID of Miyato and Koyama 2018, section 4.1: the samples that were requested as a class are
+    compared with the real samples of that class.
+    real, fake: features `[n, d]` and `[m, d]`. real_labels: `[n]`. requested: `[m]`.
+    NaN if a class that is in either set has no more samples than features in one of them.
+    """
+    real, fake, distances = np.asarray(real), np.asarray(fake), []
+    for label in np.union1d(real_labels, requested):
+        own = real[real_labels == label], fake[requested == label]
+        if min(map(len, own)) <= real.shape[1]:
+            return float("nan")
+        distances.append(frechet_distance(*map(_moments, own)))
+    return float(np.mean(distances))

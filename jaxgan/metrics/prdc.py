@@ -83,6 +83,26 @@ def nearest(x: jax.Array, k: int) -> np.ndarray:
     return distances
 
 
+def nearest_in(x: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns for each row of `[m, d]` the row of `[n, d]` that is nearest to it.
+
+    Returns the Euclidean distances, float32 `[m]`, and the indices of the nearest rows, `[m]`.
+    """
+    x, others = (np.asarray(each, np.float32) for each in (x, others))
+    mean = others.mean(axis=0, dtype=np.float64).astype(np.float32)
+    whole = jax.device_put(others - mean)
+    squares, indices = np.empty(len(x), np.float32), np.empty(len(x), np.int64)
+    for rows in _blocks(len(x)):
+        squares[rows], indices[rows] = _nearest_in(x[rows] - mean, whole)
+    return np.sqrt(squares), indices
+
+
+@jax.jit
+def _nearest_in(rows: jax.Array, others: jax.Array) -> tuple[jax.Array, jax.Array]:
+    distances = _squared_distances(rows, others)
+    return distances.min(axis=1), distances.argmin(axis=1)
+
+
 @partial(jax.jit, static_argnames="k")
 def _nearest(rows: jax.Array, start: int, others: jax.Array, k: int) -> jax.Array:
     """Returns the distances of `nearest` for some rows of `others`, beginning with `start`."""

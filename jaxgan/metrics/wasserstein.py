@@ -22,14 +22,22 @@ class Wasserstein(NamedTuple):
 def wasserstein(real: np.ndarray, fake: np.ndarray) -> Wasserstein:
     """Returns the Wasserstein-1 distance between real and generated samples, for each feature.
 
-    real, fake: `[n, d]`, equally many. The distance is then the mean difference between the sorted
-    values (Peyre and Cuturi 2019, "Computational optimal transport", remark 2.28). For standardized
-    features, a distance of 1 is one standard deviation.
+    real, fake: `[n, d]` and `[m, d]`. The distance is the mean difference between the quantiles
+    (Peyre and Cuturi 2019, "Computational optimal transport", remark 2.30), that is, for equally
+    many samples, between the sorted values. For standardized features, a distance of 1 is one
+    standard deviation.
     Raises `UsageError` as `check_features` does.
     """
     real, fake = (
         np.sort(check_features(each, what, 1), axis=0)
         for each, what in ((real, "real samples"), (fake, "generated samples"))
     )
-    distances = np.abs(real - fake).mean(axis=0, dtype=np.float64)
+    if len(real) == len(fake):
+        distances = np.abs(real - fake).mean(axis=0, dtype=np.float64)
+    else:
+        # Between two of these levels, counted in units of 1 / (n m), both quantiles are constant.
+        n, m = len(real), len(fake)
+        levels = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+        differences = np.abs(real[levels[:-1] // m] - fake[levels[:-1] // n])
+        distances = np.average(differences, axis=0, weights=np.diff(levels)).astype(np.float64)
     return Wasserstein(float(distances.mean()), float(distances.max()), distances)

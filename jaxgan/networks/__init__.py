@@ -1,18 +1,20 @@
 """Flax (Linen) modules, one network family per file.
 
-A family is a function `(shape, bounded, width, num_classes, d_batch_norm) -> (generator,
-discriminator)`. All arguments but `shape`, the shape of one example, have defaults. If
-`d_batch_norm` is false, the discriminator has no batch norm. Both modules are called as
-`module(inputs, labels, train=...)`, without labels if the GAN is not conditional. Their mutable
-collections are carried in `Player.stats`. They compute in the type of their inputs, with float32
-parameters, and sum over the batch or over pixels in float32.
+A family is a function `(shape, bounded, width, num_classes, options) -> (generator,
+discriminator)`. All arguments but `shape`, the shape of one example, have defaults; the options are
+`NetworkOptions`. Both modules are called as `module(inputs, labels, train=...)`, without labels if
+the GAN is not conditional. Their mutable collections are carried in `Player.stats`. They compute in
+the type of their inputs, with float32 parameters, and sum over the batch or over pixels in float32.
 
 To add a family, write its file and add it to `NETWORKS`.
 """
 
 from jaxgan.networks.dcgan import dcgan
 from jaxgan.networks.mlp import mlp
+from jaxgan.networks.options import Heads, NetworkOptions
 from jaxgan.networks.r3gan import r3gan
 from jaxgan.networks.resnet import resnet
 
 NETWORKS = {"mlp": mlp, "dcgan": dcgan, "resnet": resnet, "r3gan": r3gan}
+
+__all__ = ["NETWORKS", "Heads", "NetworkOptions", "dcgan", "mlp", "r3gan", "resnet"]

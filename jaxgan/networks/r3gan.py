@@ -18,7 +18,10 @@ import numpy as np
 
 from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv
-from jaxgan.networks.shared import Dense, append_class_embedding, class_embedding, count_halvings
+from jaxgan.networks.heads import output_heads
+from jaxgan.networks.norms import has_bias, normalize, normalize_weights
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions
+from jaxgan.networks.shared import ClassInput, Dense, class_embedding, count_halvings
 
 SLOPE = 0.2
 GAIN = np.sqrt(2 / (1 + SLOPE**2))
@@ -36,66 +39,73 @@ class Block(nn.Module):
     """A residual block: 1x1 to twice the channels, grouped 3x3, 1x1 back to the input channels.
 
     blocks: number of blocks in the network; the more, the smaller are the initial weights.
+    norm: of the two inner layers, "none" in the paper.
     """
 
     blocks: int
+    norm: str = "none"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, **of_norms) -> jax.Array:
         """Returns images `[n, h, w, c]`, of the shape of the inputs."""
+        norm = partial(normalize, norm=self.norm, train=train, **of_norms)
+        normed = partial(normalize_weights, norm=self.norm, train=train)
         inner = EXPANSION * x.shape[-1]
         # Fixup with 3 layers per block: weights times blocks ** (-1 / (2 * 3 - 2)), that is, the
         # variance times blocks ** (-1 / 2).
         init = nn.initializers.variance_scaling(GAIN**2 * self.blocks**-0.5, "fan_in", "normal")
-        groups = max(inner // GROUP, 1)
-        y = nn.leaky_relu(Conv(inner, 1, kernel_init=init)(x), SLOPE)
-        y = nn.leaky_relu(Conv(inner, 3, groups=groups, kernel_init=init)(y), SLOPE)
+        layer = partial(Conv, inner, use_bias=has_bias(self.norm), kernel_init=init)
+        y = nn.leaky_relu(norm(normed(layer(1))(x)), SLOPE)
+        y = nn.leaky_relu(norm(normed(layer(3, groups=max(inner // GROUP, 1)))(y)), SLOPE)
         zeros = nn.initializers.zeros
-        return x + Conv(x.shape[-1], 1, use_bias=False, kernel_init=zeros)(y)
+        return x + normed(Conv(x.shape[-1], 1, use_bias=False, kernel_init=zeros))(y)
 
 
 class Generator(nn.Module):
     """A learned map times a linear layer, then blocks and upsampling: latents to images.
 
-    widths: channels at each size, from the smallest to the largest. The images are not bounded.
+    widths: channels at each size, from the smallest to the largest. norm: of the blocks.
+    conditioning: see `NetworkOptions`. The images are not bounded.
     """
 
     shape: Sequence[int]
     widths: Sequence[int]
     num_classes: int | None = None
+    norm: str = "none"
+    conditioning: str = "embedding"
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns images `[n, *shape]`."""
-        del train
         _, size = count_halvings(self.shape, "r3gan")
         dtype, latents = latents.dtype, latents.astype(jnp.float32)
-        x = append_class_embedding(
-            latents, labels, self.num_classes, (self.num_classes or 1) ** -0.5
-        )
+        classes = ClassInput(labels, self.num_classes, self.conditioning)
+        x = classes.append_to(latents, (self.num_classes or 1) ** -0.5)
         basis = self.param("basis", nn.initializers.normal(1.0), (*size, self.widths[0]))
         x = basis * Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)[:, None, None]
         for stage, width in enumerate(self.widths):
             if stage > 0:
                 x = upsample(_widened(x.astype(dtype), width))
             for _ in range(BLOCKS):
-                x = Block(BLOCKS * len(self.widths))(x)
+                x = Block(BLOCKS * len(self.widths), self.norm)(x, train, **classes.of_norms)
         return Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR)(x)
 
 
 class Discriminator(nn.Module):
     """The mirror image of the generator: images to logits `[n]`.
 
-    widths: channels at each size, from the largest to the smallest.
+    widths: channels at each size, from the largest to the smallest. norm: of the blocks. heads: the
+    outputs.
     """
 
     widths: Sequence[int]
     num_classes: int | None = None
+    norm: str = "none"
+    heads: Heads = Heads()
 
     @nn.compact
-    def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
-        """Returns logits `[n]`."""
-        del train
+    def __call__(self, images: jax.Array, labels=None, train: bool = False):
+        """Returns logits `[n]`, or `HeadOutputs`."""
         layer = partial(Conv, use_bias=False, kernel_init=LINEAR)
         x = layer(self.widths[0], 1)(images)
         for stage, width in enumerate(self.widths):
@@ -104,11 +114,12 @@ class Discriminator(nn.Module):
             if stage == len(self.widths) - 1:
                 x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
-                x = Block(BLOCKS * len(self.widths))(x)
+                x = Block(BLOCKS * len(self.widths), self.norm)(x, train)
         # A depthwise convolution whose kernel has the size of the remaining image.
         init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
         basis = self.param("basis", init, x.shape[1:])
-        return _logits((basis * x).sum(axis=(1, 2)), labels, self.num_classes)
+        features = (basis * x).sum(axis=(1, 2))
+        return output_heads(features, labels, self.num_classes, self.heads, _logits)
 
 
 def r3gan(
@@ -116,21 +127,32 @@ def r3gan(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
-    d_batch_norm: bool = True,
+    options: NetworkOptions = DEFAULTS,
 ) -> tuple[Generator, Discriminator]:
     """Returns R3GAN's generator and discriminator for images of shape `(h, w, c)`.
 
     width: channels at every size, a multiple of 8; 256 by default (768 in the paper).
+    `options.widths`: channels at each size, from the smallest, instead of `width`.
     Raises `UsageError` for other widths, and for shapes that `count_halvings` rejects; 28 x 28 and
     32 x 32 are valid.
     """
-    del bounded, d_batch_norm
+    del bounded
     count, _ = count_halvings(shape, "r3gan")
-    width = width or 256
-    if width % (GROUP // EXPANSION):
-        raise UsageError(f"--width {width} of r3gan must be a multiple of {GROUP // EXPANSION}")
-    widths = (width,) * (count + 1)
-    return Generator(tuple(shape), widths, num_classes), Discriminator(widths, num_classes)
+    widths = options.widths or (width or 256,) * (count + 1)
+    if options.widths and len(widths) != count + 1:
+        raise UsageError(
+            f"--widths needs {count + 1} numbers for images of {shape[0]} x {shape[1]}, one for "
+            f"each size from the smallest, and has {len(widths)}"
+        )
+    for each in widths:
+        if each % (GROUP // EXPANSION):
+            flag = f"--width{'s' if options.widths else ''} {each}"
+            raise UsageError(f"{flag} of r3gan must be a multiple of {GROUP // EXPANSION}")
+    g_norm, d_norm = options.g_norm or "none", options.d_norm or "none"
+    return (
+        Generator(tuple(shape), widths, num_classes, g_norm, options.g_conditioning),
+        Discriminator(widths[::-1], num_classes, d_norm, options.heads),
+    )
 
 
 def upsample(x: jax.Array) -> jax.Array:

@@ -1,10 +1,11 @@
 """The residual networks of SNGAN, with spectral normalization in the discriminator.
 
-Miyato et al. 2018, "Spectral normalization for generative adversarial networks": table 4 for
-CIFAR-10, figures 9 and 10 for the blocks.
+Miyato et al. 2018, "Spectral normalization for generative adversarial networks": tables 4 to 6 for
+32, 48 and 128 pixels, figures 9 and 10 for the blocks.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -12,96 +13,119 @@ import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv, upsample
-from jaxgan.networks.shared import (
-    Dense,
-    append_class_embedding,
-    count_halvings,
-    identity,
-    projection_head,
-)
+from jaxgan.networks.heads import output_heads, projection_head
+from jaxgan.networks.norms import normalize, normalize_weights
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
+from jaxgan.networks.shared import ClassInput, Dense, count_halvings, identity
 
+LARGE = 48
+"""The size of images from which channels depend on the size, as in SNGAN's tables."""
+MOST_DOUBLINGS = 4
+"""Channels are at most 2^4 times those at the size of the images."""
 MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
 """Glorot uniform initializers, with a gain of sqrt(2) on the main path."""
 
 
 class GeneratorBlock(nn.Module):
-    """A residual block: batch norm, ReLU, upsampling, 3x3, batch norm, ReLU, 3x3."""
+    """A residual block: norm, ReLU, upsampling, 3x3, norm, ReLU, 3x3."""
 
     features: int
+    norm: str = "batch"
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool, **of_norms) -> jax.Array:
         """Returns images `[n, 2 h, 2 w, features]` from images `[n, h, w, c]`."""
-        main = nn.relu(_batch_norm(x, train))
-        main = Conv(self.features, upsample_first=True, kernel_init=MAIN)(main)
-        main = nn.relu(_batch_norm(main, train))
-        main = Conv(self.features, kernel_init=MAIN)(main)
+        norm = partial(normalize, norm=self.norm, train=train, **of_norms)
+        normed = partial(normalize_weights, norm=self.norm, train=train)
+        main = nn.relu(norm(x))
+        main = normed(Conv(self.features, upsample_first=True, kernel_init=MAIN))(main)
+        main = nn.relu(norm(main))
+        main = normed(Conv(self.features, kernel_init=MAIN))(main)
         # A 1x1 convolution commutes with upsampling, and is cheaper before it.
-        return main + upsample(Conv(self.features, 1, kernel_init=SHORTCUT)(x))
+        return main + upsample(normed(Conv(self.features, 1, kernel_init=SHORTCUT))(x))
 
 
 class DiscriminatorBlock(nn.Module):
-    """A residual block: ReLU, 3x3, ReLU, 3x3, with spectral normalization of every layer.
+    """A residual block: ReLU, 3x3, ReLU, 3x3, with a norm of the weights or before each ReLU.
 
     halve: whether to downsample afterwards. first: whether the inputs are images, which need no
-    ReLU.
+    norm and no ReLU.
     """
 
     features: int
     halve: bool = False
     first: bool = False
+    norm: str = "spectral"
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
         """Returns images `[n, h, w, features]`, or half that size, from images `[n, h, w, c]`."""
-        normed = lambda layer: _spectral_norm(layer, train)
+        norm = partial(normalize, norm=self.norm, train=train)
+        normed = partial(normalize_weights, norm=self.norm, train=train)
         size = downsample if self.halve else identity
-        main = x if self.first else nn.relu(x)
-        main = normed(Conv(self.features, kernel_init=MAIN))(main)
-        main = size(normed(Conv(self.features, kernel_init=MAIN))(nn.relu(main)))
+        inner = self.features if self.first else x.shape[-1]
+        main = x if self.first else nn.relu(norm(x))
+        main = normed(Conv(inner, kernel_init=MAIN))(main)
+        main = size(normed(Conv(self.features, kernel_init=MAIN))(nn.relu(norm(main))))
         if self.halve or x.shape[-1] != self.features:
             x = normed(Conv(self.features, 1, kernel_init=SHORTCUT))(size(x))
         return main + x
 
 
 class Generator(nn.Module):
-    """A linear layer, then a block for each doubling of the size: latents to images."""
+    """A linear layer, then a block for each doubling of the size: latents to images.
+
+    widths: channels of the linear layer, then of each block. norm: of the blocks. conditioning: see
+    `NetworkOptions`; the last norm has no classes, as in the authors' code.
+    """
 
     shape: Sequence[int]
-    width: int = 256
+    widths: Sequence[int]
     output: Callable[[jax.Array], jax.Array] = nn.tanh
     num_classes: int | None = None
+    norm: str = "batch"
+    conditioning: str = "embedding"
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns images `[n, *shape]`."""
-        count, (height, width) = count_halvings(self.shape, "resnet")
-        x = append_class_embedding(latents, labels, self.num_classes)
-        x = Dense(height * width * self.width, kernel_init=SHORTCUT)(x)
-        x = x.reshape(-1, height, width, self.width)
-        for _ in range(count):
-            x = GeneratorBlock(self.width)(x, train)
-        x = nn.relu(_batch_norm(x, train))
-        return self.output(Conv(self.shape[-1], kernel_init=SHORTCUT)(x))
+        _, (height, width) = count_halvings(self.shape, "resnet")
+        normed = partial(normalize_weights, norm=self.norm, train=train)
+        classes = ClassInput(labels, self.num_classes, self.conditioning)
+        first, *others = self.widths
+        x = classes.append_to(latents)
+        x = normed(Dense(height * width * first, kernel_init=SHORTCUT))(x)
+        x = x.reshape(-1, height, width, first)
+        for features in others:
+            x = GeneratorBlock(features, self.norm)(x, train, **classes.of_norms)
+        x = nn.relu(normalize(x, self.norm, train))
+        return self.output(normed(Conv(self.shape[-1], kernel_init=SHORTCUT))(x))
 
 
 class Discriminator(nn.Module):
-    """Four blocks, two of them with downsampling, ReLU, a sum over pixels: images to logits."""
+    """Blocks, the first of them with downsampling, ReLU, a sum over pixels: images to logits.
 
-    width: int = 128
+    widths: channels of each block. halvings: number of blocks with downsampling. norm: of the
+    layers. heads: the outputs.
+    """
+
+    widths: Sequence[int] = (128,) * 4
+    halvings: int = 2
     num_classes: int | None = None
+    norm: str = "spectral"
+    heads: Heads = Heads()
 
     @nn.compact
-    def __call__(self, images: jax.Array, labels=None, train: bool = False) -> jax.Array:
-        """Returns logits `[n]`."""
-        x = DiscriminatorBlock(self.width, halve=True, first=True)(images, train)
-        x = DiscriminatorBlock(self.width, halve=True)(x, train)
-        x = DiscriminatorBlock(self.width)(x, train)
-        x = DiscriminatorBlock(self.width)(x, train)
-        x = nn.relu(x).sum(axis=(1, 2), dtype=jnp.float32)
-        normed = lambda layer: _spectral_norm(layer, train)
-        return projection_head(x, labels, self.num_classes, normed, kernel_init=SHORTCUT)
+    def __call__(self, images: jax.Array, labels=None, train: bool = False):
+        """Returns logits `[n]`, or `HeadOutputs`."""
+        normed = partial(normalize_weights, norm=self.norm, train=train)
+        x = images
+        for i, features in enumerate(self.widths):
+            x = DiscriminatorBlock(features, i < self.halvings, i == 0, self.norm)(x, train)
+        x = nn.relu(normalize(x, self.norm, train)).sum(axis=(1, 2), dtype=jnp.float32)
+        project = partial(projection_head, normed=normed, kernel_init=SHORTCUT)
+        return output_heads(x, labels, self.num_classes, self.heads, project, normed)
 
 
 def resnet(
@@ -109,44 +133,45 @@ def resnet(
     bounded: bool = True,
     width: int | None = None,
     num_classes: int | None = None,
-    d_batch_norm: bool = True,
+    options: NetworkOptions = DEFAULTS,
 ) -> tuple[Generator, Discriminator]:
     """Returns SNGAN's generator and discriminator for images of shape `(h, w, c)`.
 
     bounded: whether images lie in [-1, 1].
-    width: channels of the discriminator, 128 by default; the generator has twice as many.
-    Raises `UsageError` for shapes that `count_halvings` rejects, and for sides that are not
-    multiples of 4; 28 x 28 and 32 x 32 are valid.
+    width: below 48 pixels, channels of the discriminator, 128 by default; the generator has twice
+        as many. From 48 pixels on, channels of both next to the images, 64 by default; with each
+        halving of the size they double, up to 16 times.
+    The generator has batch norm and the discriminator spectral norm by default.
+    Raises `UsageError` for options that the family does not have, for shapes that `count_halvings`
+    rejects, and for sides that are not multiples of 4; 28 x 28 and 32 x 32 are valid.
     """
-    del d_batch_norm
-    count_halvings(shape, "resnet")
+    refuse_widths(options, "resnet")
+    count, remaining = count_halvings(shape, "resnet")
     if shape[0] % 4 or shape[1] % 4:  # The discriminator halves twice, whatever the size.
         size = f"{shape[0]} x {shape[1]}"
         raise UsageError(
             f"--network resnet needs images whose sides are multiples of 4 pixels, not {size}: "
             "see --image-size"
         )
-    width = width or 128
     output = nn.tanh if bounded else identity
+    if max(shape[:2]) < LARGE:
+        width = width or 128
+        g_widths, d_widths, halvings = (2 * width,) * (count + 1), (width,) * 4, 2
+    else:
+        channels = lambda stage: (width or 64) * 2 ** min(stage, MOST_DOUBLINGS)
+        g_widths = [channels(count), *(channels(stage) for stage in reversed(range(count)))]
+        d_widths = [channels(stage) for stage in range(max(count, MOST_DOUBLINGS) + 1)]
+        even = remaining[0] % 2 == remaining[1] % 2 == 0
+        halvings = count + 1 if even and count <= MOST_DOUBLINGS else count
+    g_norm, d_norm = options.g_norm or "batch", options.d_norm or "spectral"
     return (
-        Generator(tuple(shape), 2 * width, output, num_classes),
-        Discriminator(width, num_classes),
+        Generator(
+            tuple(shape), tuple(g_widths), output, num_classes, g_norm, options.g_conditioning
+        ),
+        Discriminator(tuple(d_widths), halvings, num_classes, d_norm, options.heads),
     )
 
 
 def downsample(x: jax.Array) -> jax.Array:
     """Returns images `[n, h / 2, w / 2, c]`, the means of 2 x 2 pixels."""
     return sum(x[:, i::2, j::2] for i in range(2) for j in range(2)) / 4
-
-
-def _batch_norm(x: jax.Array, train: bool) -> jax.Array:
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, dtype=x.dtype)(x)
-
-
-def _spectral_norm(layer: nn.Module, train: bool) -> Callable:
-    """Returns the layer with its weights divided by their largest singular value.
-
-    The value is estimated by one power iteration per step, as in the paper.
-    """
-    norm = nn.SpectralNorm(layer)
-    return lambda *inputs: norm(*inputs, update_stats=train)

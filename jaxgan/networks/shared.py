@@ -1,6 +1,7 @@
 """Layers, class conditioning and image sizes that several network families share."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -47,6 +48,29 @@ def class_embedding(
     return classes if labels.ndim == 1 else classes.sum(axis=1)
 
 
+class ClassInput(NamedTuple):
+    """The labels `[n]` of a generator, None without classes, and how it uses them.
+
+    conditioning: "embedding" or "norm", see `jaxgan.networks.options.NetworkOptions`.
+    """
+
+    labels: jax.Array | None
+    num_classes: int | None
+    conditioning: str = "embedding"
+
+    @property
+    def of_norms(self) -> dict:
+        """The arguments of `jaxgan.networks.norms.normalize`."""
+        if self.num_classes is None or self.conditioning != "norm":
+            return {}
+        return {"labels": self.labels, "num_classes": self.num_classes}
+
+    def append_to(self, latents: jax.Array, deviation: float | None = None) -> jax.Array:
+        """Returns the latents, with class embeddings appended if the conditioning asks for that."""
+        count = None if self.of_norms else self.num_classes
+        return append_class_embedding(latents, self.labels, count, deviation)
+
+
 def append_class_embedding(
     latents: jax.Array,
     labels: jax.Array | None,
@@ -65,33 +89,6 @@ def append_class_embedding(
     size = latents.shape[-1]
     classes = class_embedding(labels, num_classes, size, deviation or size**-0.5)
     return jnp.concatenate([latents, classes.astype(latents.dtype)], axis=-1)
-
-
-def projection_head(
-    features: jax.Array,
-    labels: jax.Array | None,
-    num_classes: int | None,
-    normed: Callable[[nn.Module], Callable] | None = None,
-    kernel_init: Callable | None = None,
-) -> jax.Array:
-    """Returns logits, float32 `[n]`, of features `[n, k]`.
-
-    Must be called in the `nn.compact` method of a discriminator. With classes, the dot product of
-    the features with an embedding of the class is added to the linear layer's output (Miyato and
-    Koyama 2018, "cGANs with projection discriminator"); for packed images, embeddings are summed.
-    labels: `[n]` or, for packed images, `[n, pack]`.
-    normed: wraps layers, for spectral normalization.
-    kernel_init: initializer of the linear layer, LeCun's by default. The embeddings are initialized
-        with the scale of LeCun's.
-    """
-    features = features.astype(jnp.float32)
-    kernel_init = kernel_init or nn.initializers.lecun_normal()
-    logits = (normed or identity)(Dense(1, kernel_init=kernel_init))(features)[:, 0]
-    if num_classes is None:
-        return logits
-    size = features.shape[-1]
-    classes = class_embedding(labels, num_classes, size, size**-0.5, normed)
-    return logits + (classes * features).sum(axis=-1)
 
 
 def count_halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, int]]:

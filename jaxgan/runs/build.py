@@ -5,16 +5,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.augment import make_augmentation
+from jaxgan.augment import Augmentation, add_noise, in_turn, make_augmentation
 from jaxgan.data.float_arrays import FloatArrays, to_units
 from jaxgan.errors import UsageError, choose
 from jaxgan.gan import GAN, gan
 from jaxgan.keys import key_of_seed
-from jaxgan.losses import LOSSES, PENALTIES, Loss
-from jaxgan.networks import NETWORKS
-from jaxgan.optimizers import adam, clip_weights
+from jaxgan.losses import (
+    LOSSES,
+    PENALTIES,
+    Loss,
+    auxiliary_classifier,
+    data_to_data_cross_entropy,
+    label_smoothing,
+    rotation,
+    slicing,
+    top_k,
+)
+from jaxgan.networks import NETWORKS, Heads, NetworkOptions
+from jaxgan.optimizers import clip_weights, make_optimizer
 from jaxgan.runs.config import Config
-from jaxgan.schedules import SCHEDULES, Schedule, ema_decay
+from jaxgan.schedules import SCHEDULES, Schedule, decaying, ema_decay
 
 UNITS = "units"
 """The collection of a generator's variables that holds the mean and the deviation of the data."""
@@ -32,8 +42,13 @@ def build_gan(config: Config, dataset) -> GAN:
             f"--conditional needs labels, and {dataset.name} has none (a folder has one class for "
             "each folder in it)"
         )
-    if config.augment and not (dataset.bounded and len(dataset.shape) == 3):
-        raise UsageError(f"--augment needs images, and {dataset.name} has none")
+    pictures = dataset.bounded and len(dataset.shape) == 3
+    consistent = config.consistency or config.fake_consistency
+    for flag, given in (("--augment", config.augment), ("--consistency", consistent)):
+        if given and not pictures:
+            raise UsageError(f"{flag} needs images, and {dataset.name} has none")
+    if config.rotation and not (pictures and dataset.shape[0] == dataset.shape[1]):
+        raise UsageError(f"--rotation needs square images, and {dataset.name} has none")
     loss = build_loss(config)
     generator, discriminator = build_networks(config, dataset, not loss.penalizes_gradients)
     g_tx, d_tx = build_optimizers(config)
@@ -48,9 +63,10 @@ def build_gan(config: Config, dataset) -> GAN:
         ema_decay=build_ema_decay(config),
         num_classes=dataset.num_classes if config.conditional else None,
         pack=config.pack,
-        augment=make_augmentation(config.augment) if config.augment else None,
+        augment=build_augmentation(config),
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
         class_frequencies=dataset.class_frequencies if config.conditional else None,
+        fresh_generator_batch=config.fresh_generator_batch,
     )
     return with_units(model, dataset) if isinstance(dataset, FloatArrays) else model
 
@@ -72,11 +88,19 @@ def build_networks(config: Config, dataset, d_batch_norm: bool = True) -> tuple[
     """Returns the generator and the discriminator.
 
     dataset: anything with the `shape`, `bounded` and `num_classes` of a data set.
-    d_batch_norm: whether the discriminator may have batch norm.
+    d_batch_norm: whether the discriminator may have batch norm if --d-norm is not given.
     """
     num_classes = dataset.num_classes if config.conditional else None
     family = choose("network", NETWORKS, config.network)
-    return family(dataset.shape, dataset.bounded, config.width, num_classes, d_batch_norm)
+    heads = Heads(config.d_conditioning, rotation=config.rotation > 0, slicing=config.slicing)
+    options = NetworkOptions(
+        config.g_norm, config.d_norm, config.g_conditioning, heads, tuple(config.widths)
+    )
+    arguments = dataset.shape, dataset.bounded, config.width, num_classes
+    generator, discriminator = family(*arguments, options)
+    if config.d_norm is None and discriminator.norm == "batch" and not d_batch_norm:
+        return family(*arguments, options._replace(d_norm="none"))
+    return generator, discriminator
 
 
 def describe_changes(config: Config, dataset) -> str:
@@ -94,25 +118,75 @@ def describe_changes(config: Config, dataset) -> str:
 def build_loss(config: Config) -> Loss:
     """Returns the loss with its penalties."""
     loss = choose("loss", LOSSES, config.loss)()
+    if config.label_smoothing:
+        loss = label_smoothing(loss, config.label_smoothing)
+    share = make_schedule(config, config.top_k, config.final_top_k)
+    if callable(share) or share < 1:
+        loss = top_k(loss, share)
+    loss = add_heads(config, loss)
+    transform = make_augmentation(config.consistency_augment)
+    settings = {
+        "consistency": {"transform": transform},
+        "fake_consistency": {"transform": transform},
+        "latent_consistency": {
+            "generator_weight": config.g_latent_consistency,
+            "latent_noise": config.latent_noise,
+        },
+        "lecam": {"start": config.lecam_start},
+    }
     for name, penalty in PENALTIES.items():
         if weight := getattr(config, name):
-            loss = penalty(loss, make_schedule(config, weight, weight * config.final_penalty))
+            schedule = make_schedule(config, weight, weight * config.final_penalty)
+            loss = penalty(loss, schedule, **settings.get(name, {}))
     return loss
+
+
+def add_heads(config: Config, loss: Loss) -> Loss:
+    """Returns the loss of a discriminator with the heads that `build_networks` gives it."""
+    of_classes = {
+        "auxiliary_classifier": auxiliary_classifier,
+        "data_to_data_cross_entropy": data_to_data_cross_entropy,
+    }
+    if config.conditional and config.d_conditioning in of_classes:
+        loss = of_classes[config.d_conditioning](loss, config.classification)
+    if config.rotation:
+        loss = rotation(loss, config.rotation, config.g_rotation)
+    return slicing(loss) if config.slicing else loss
+
+
+def build_augmentation(config: Config) -> Augmentation | None:
+    """Returns the augmentation of all examples that the discriminator sees, if there is one."""
+    chosen = []
+    if config.augment:
+        start, end = config.augment_probability, config.final_augment_probability
+        chosen.append(make_augmentation(config.augment, make_schedule(config, start, end)))
+    deviation = make_schedule(config, config.instance_noise, config.final_instance_noise)
+    if deviation:
+        chosen.append(add_noise(deviation))
+    return in_turn(*chosen) if chosen else None
 
 
 def build_optimizers(config: Config) -> tuple[optax.GradientTransformation, ...]:
     """Returns the Optax transformations of the generator and of the discriminator."""
 
-    def tx(updates_per_step: int):
-        return adam(
-            make_schedule(
-                config, config.learning_rate, config.final_learning_rate, updates_per_step
-            ),
-            config.beta1,
-            make_schedule(config, config.beta2, config.final_beta2, updates_per_step),
-        )
+    def tx(player: str, updates_per_step: int):
+        def own(name: str) -> float:
+            value = getattr(config, f"{player}_{name}")
+            return getattr(config, name) if value is None else value
 
-    g_tx, d_tx = tx(1), tx(config.d_steps)
+        rate = own("learning_rate")
+        end = (config.final_learning_rate or config.learning_rate) * (rate / config.learning_rate)
+        rate = make_schedule(config, rate, end, updates_per_step)
+        if config.decay_steps:
+            length = config.decay_steps * updates_per_step
+            rate = decaying(rate, SCHEDULES[config.decay](1.0, 0.0, length))
+        beta2 = make_schedule(config, own("beta2"), config.final_beta2, updates_per_step)
+        made = make_optimizer(config.optimizer, rate, own("beta1"), beta2, config.weight_decay)
+        if config.clip_gradients:
+            made = optax.chain(optax.clip_by_global_norm(config.clip_gradients), made)
+        return made
+
+    g_tx, d_tx = tx("g", 1), tx("d", config.d_steps)
     if config.clip_weights:
         d_tx = optax.chain(d_tx, clip_weights(config.clip_weights))
     return g_tx, d_tx
@@ -125,7 +199,7 @@ def build_ema_decay(config: Config) -> float | Schedule:
     half_life = config.ema_half_life
     if config.ema_burn_in:
         half_life = make_schedule(config, 0.0, half_life)
-    return ema_decay(half_life, images_per_step(config), config.ema_warm_up or None)
+    return ema_decay(half_life, counted_images_per_step(config), config.ema_warm_up or None)
 
 
 def make_schedule(
@@ -134,12 +208,20 @@ def make_schedule(
     """Returns a number, or its schedule over the burn-in as a function of the updates made."""
     if end is None or end == start or not config.burn_in:
         return start
-    steps = -(-config.burn_in // images_per_step(config))
+    steps = -(-config.burn_in // counted_images_per_step(config))
     return choose("schedule", SCHEDULES, config.schedule)(start, end, steps * updates_per_step)
 
 
 def images_per_step(config: Config) -> int:
     """Returns the number of real images of a step."""
+    return config.batch_size * (config.d_steps + config.fresh_generator_batch)
+
+
+def counted_images_per_step(config: Config) -> int:
+    """Returns the number of real images of a step in settings that count images.
+
+    As in R3GAN, the real images of a generator update do not count.
+    """
     return config.batch_size * config.d_steps
 
 

@@ -1,6 +1,6 @@
 """Every setting of a run: its default, its meaning and its limits.
 
-To add a setting, add a field to one of the groups, whose docstring is its introduction in `--help`.
+Those of the method are in `method_settings.py`, those of the data in `jaxgan.data_settings`.
 """
 
 import dataclasses
@@ -12,22 +12,42 @@ from jaxgan.constraints import Count, Range, check_fields
 from jaxgan.data_settings import DataSettings
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths
-
-LARGEST_FLOAT32 = 3.4e38
-BELOW_ONE = 1 - 2.0**-24
-"""The largest number that is still below one as a float32."""
+from jaxgan.runs.method_settings import (
+    AugmentationSettings,
+    AverageSettings,
+    Index,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    PenaltySettings,
+    ScheduleSettings,
+    check_method,
+)
 
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")]
-Index = Annotated[int, Range(0, 2**31 - 1, "at least 0 and below 2**31")]
-Fraction = Annotated[float, Range(0, BELOW_ONE, "at least 0 and below 1")]
-Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")]
-Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and at most 3.4e38")]
 
-NetworkName = Literal["mlp", "dcgan", "resnet", "r3gan"]
-LossName = Literal[
-    "minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic"
+RecipeName = Literal[
+    "classic",
+    "dcgan",
+    "lsgan",
+    "wgan",
+    "wgan_gp",
+    "dragan",
+    "sngan",
+    "cgan",
+    "acgan",
+    "reacgan",
+    "ssgan",
+    "crgan",
+    "icrgan",
+    "lecam",
+    "diffaugment",
+    "ragan",
+    "san",
+    "r3gan",
+    "r3gan_stacked_mnist",
+    "mnist",
 ]
-AugmentationName = Literal["color", "translation", "cutout"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,93 +56,12 @@ class RunSettings:
 
     steps: Count = 20_000
     """number of generator updates"""
+    recipe: RecipeName | None = None
+    """published method, whose settings other flags override; --recipes lists them all"""
     seed: Seed = 0
     """seed of parameters, data order and latents"""
     seeds: Count = 1
     """number of consecutive seeds to train at once, beginning with --seed"""
-
-
-@dataclasses.dataclass(frozen=True)
-class NetworkSettings:
-    """The generator and the discriminator."""
-
-    network: NetworkName = "mlp"
-    """family of both networks"""
-    width: Count | None = None
-    """base width of both networks; if not given, 256 hidden units for mlp, and 64, 128 and 256
-    channels for dcgan, resnet and r3gan"""
-    latent_size: Count = 100
-    """length of the generator's input vectors, drawn from N(0, 1)"""
-    conditional: bool = False
-    """pass class labels to both networks"""
-    pack: Count = 1
-    """number of images that are joined along their channels for the discriminator (PacGAN)"""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """type that the networks compute in; parameters are float32"""
-
-
-@dataclasses.dataclass(frozen=True)
-class LossSettings:
-    """The loss, its penalties and the augmentation of images."""
-
-    loss: LossName = "non_saturating"
-    """loss of the generator and the discriminator"""
-    r1: Weight = 0.0
-    """gamma of the gradient penalty at real images; 0 for none"""
-    r2: Weight = 0.0
-    """gamma of the gradient penalty at generated images; 0 for none"""
-    gradient_penalty: Weight = 0.0
-    """weight of WGAN-GP's penalty on gradient norms other than 1; 0 for none"""
-    dragan: Weight = 0.0
-    """weight of DRAGAN's gradient penalty around real images; 0 for none"""
-    augment: tuple[AugmentationName, ...] = ()
-    """differentiable augmentations of all images that the discriminator sees"""
-
-
-@dataclasses.dataclass(frozen=True)
-class OptimizerSettings:
-    """Adam for both networks, and the batches."""
-
-    batch_size: Count = 64
-    """number of real images, and of generated ones, in a discriminator update"""
-    d_steps: Count = 1
-    """number of discriminator updates for each generator update"""
-    learning_rate: Rate = 2e-4
-    """learning rate of Adam"""
-    beta1: Fraction = 0.5
-    """decay rate of Adam's first moment"""
-    beta2: Fraction = 0.999
-    """decay rate of Adam's second moment"""
-    clip_weights: Weight = 0.0
-    """limit to which the discriminator's parameters are clipped (WGAN: 0.01); 0 for none"""
-
-
-@dataclasses.dataclass(frozen=True)
-class AverageSettings:
-    """The averaged generator, from which samples are drawn."""
-
-    ema_half_life: Weight = 50_000
-    """half-life of the average, in images; 0 for no average"""
-    ema_warm_up: Fraction = 0.05
-    """upper limit of the half-life as a fraction of the images seen so far; 0 for no limit"""
-
-
-@dataclasses.dataclass(frozen=True)
-class ScheduleSettings:
-    """Settings that change during the first images of the run, the burn-in."""
-
-    burn_in: Annotated[int, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")] = 0
-    """length of the burn-in, in images; all settings are constant after it"""
-    schedule: Literal["cosine", "linear"] = "cosine"
-    """shape of the change"""
-    final_learning_rate: Rate | None = None
-    """learning rate after the burn-in; if not given, it does not change"""
-    final_beta2: Fraction | None = None
-    """beta2 after the burn-in; if not given, it does not change"""
-    final_penalty: Weight = 1.0
-    """factor that the weights of all penalties are multiplied by after the burn-in"""
-    ema_burn_in: bool = False
-    """let the half-life of the average grow from 0 over the burn-in"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +104,9 @@ class OutputSettings:
     evaluate_every: Count | None = None
     """steps between evaluations of 2,000 samples during training, whose scores are logged; of
     images, the generator with the best FID is kept; if not given, there are none"""
+    inception: Path | None = None
+    """weights of Inception-v3 (see jaxgan.evaluate) whose features --evaluate-every uses instead of
+    a classifier's, of 5,000 samples"""
 
 
 GROUPS = {
@@ -172,6 +114,8 @@ GROUPS = {
     "data": DataSettings,
     "network": NetworkSettings,
     "loss": LossSettings,
+    "penalty": PenaltySettings,
+    "augmentation": AugmentationSettings,
     "optimizer": OptimizerSettings,
     "average": AverageSettings,
     "schedule": ScheduleSettings,
@@ -189,6 +133,8 @@ class Config(
     ScheduleSettings,
     AverageSettings,
     OptimizerSettings,
+    AugmentationSettings,
+    PenaltySettings,
     LossSettings,
     NetworkSettings,
     DataSettings,
@@ -200,12 +146,12 @@ class Config(
     """
 
     def __post_init__(self):
-        expand_paths(self, "data_dir", "data_file", "out")
+        expand_paths(self, "data_dir", "data_file", "out", "inception")
 
 
 BOOKKEEPING = frozenset(
-    "steps data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every devices distributed coordinator num_processes "
+    "steps recipe data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
+    "checkpoint_every evaluate_every inception devices distributed coordinator num_processes "
     "process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
@@ -215,25 +161,11 @@ state by rounding errors only, and the others do not change it."""
 def check_config(config: Config) -> None:
     """Raises `UsageError` for settings outside of their limits or that exclude one another."""
     check_fields(config)
-    changing = {
-        "--final-learning-rate": config.final_learning_rate is not None,
-        "--final-beta2": config.final_beta2 is not None,
-        "--final-penalty": config.final_penalty != 1,
-        "--ema-burn-in": config.ema_burn_in,
-    }
-    for flag, given in changing.items():
-        if given and not config.burn_in:
-            raise UsageError(f"{flag} needs --burn-in, the length of the burn-in in images")
-    if config.batch_size % config.pack:
-        raise UsageError(
-            f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}"
-        )
-    if config.batch_size * config.d_steps >= 2**31:
-        raise UsageError(
-            f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below 2**31"
-        )
+    check_method(config)
     if config.seed + config.seeds > 2**32:
         raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be at most 2**32")
+    if config.inception is not None and config.evaluate_every is None:
+        raise UsageError("--inception needs --evaluate-every, the steps between evaluations")
     _check_processes(config)
 
 

@@ -255,9 +255,9 @@ def _show(value: Any) -> str:
 
 
 def _settings(config: Config) -> dict:
-    """Returns the settings as JSON holds them, with absolute paths of the data."""
+    """Returns the settings as JSON holds them, with absolute paths of what is read."""
     settings = dataclasses.asdict(config)
-    for name in ("data_dir", "data_file"):
+    for name in ("data_dir", "data_file", "inception"):
         if settings[name] is not None:
             settings[name] = settings[name].absolute()
     plain = {Path: str, tuple: list}

@@ -26,6 +26,7 @@ CONTENTS = (
     "generator-best",
     "evaluation.json",
     "evaluation-best.json",
+    "nearest.png",
     "config.json",
 )
 """Everything that a run writes. `config.json`, which identifies a run, is deleted last."""

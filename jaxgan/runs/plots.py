@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxgan.data.arrays import to_uint8
 from jaxgan.files import replacing
-from jaxgan.losses import PROBABILITIES, Outputs
+from jaxgan.losses.base import PROBABILITIES, OutputSummary
 from jaxgan.metrics import METRICS
 
 PADDING = 2
@@ -92,7 +92,7 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
     )
 
 
-def save_curves(path: Path, rows: Sequence[dict], outputs: Outputs = PROBABILITIES) -> None:
+def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBABILITIES) -> None:
     """Writes the curves of a run: losses, outputs, gradient norms and scores against the step.
 
     rows: the lines of `metrics.jsonl`. outputs: the meaning of the loss's `d_real` and `d_fake`.

@@ -1,0 +1,132 @@
+"""The results of an evaluation: the protocol, which of them are comparable, and their files."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from jaxgan.errors import RunError, UsageError
+from jaxgan.files import read_json
+from jaxgan.runs import description
+from jaxgan.runs.description import Description
+
+VERSION = 2
+"""The version of the evaluation protocol. Results of another version are not shown."""
+MUST_AGREE = {
+    "data": "their data",
+    "version": "the version of the evaluation protocol",
+    "digest": "the features",
+    "samples": "the number of samples (--samples)",
+    "split": "the split of the data (--against)",
+    "statistics": "the statistics of real samples (--read-statistics)",
+    "keys": "the seeds of the samples (--seed, --repeats)",
+}
+"""What must be equal for scores to be comparable: "data" and the entries of the protocol."""
+PROTOCOL = [name for name in MUST_AGREE if name != "data"]
+LATER = {"statistics"}
+"""Entries of the protocol that results of earlier versions lack, which is the same as None."""
+LABELS = "as frequent as in the training split; for CAS in equal shares"
+"""How the classes of a conditional GAN's samples are chosen."""
+
+
+def describe_protocol(reference, fingerprint: str) -> dict:
+    """Returns the protocol as `evaluation.json` holds it, without what is known of a generator.
+
+    reference: what `jaxgan.evaluation.reference.load_reference` returned. fingerprint: of the data.
+    """
+    protocol, settings = reference.protocol, reference.settings
+    return {
+        "version": VERSION,
+        **protocol.about,
+        "samples": reference.count,
+        "samples_of_modes": protocol.num_samples(reference.count),
+        "split": settings.against,
+        "statistics": None if settings.statistics is None else settings.statistics.digest,
+        "data": fingerprint,
+    }
+
+
+def check_protocols(results: dict[str, dict]) -> None:
+    """Raises `UsageError` for results that cannot be compared. Images have no seeds."""
+    for what in PROTOCOL:
+        check_comparable(
+            what,
+            {
+                name: result["protocol"].get(what)
+                for name, result in results.items()
+                if what != "keys" or result["protocol"]["keys"] is not None
+            },
+        )
+
+
+def check_comparable(what: str, values: dict[str, Any]) -> None:
+    """Raises `UsageError` if runs differ in a value that must be equal to compare their scores."""
+    first, value = next(iter(values.items()), (None, None))
+    for run, other in values.items():
+        if other != value:
+            raise UsageError(
+                f"these runs cannot be compared: they differ in {MUST_AGREE[what]} "
+                f"({str(value)[:12]} of {first} and {str(other)[:12]} of {run})"
+            )
+
+
+def read_description(run: Path) -> Description:
+    """Returns the description of a run.
+
+    Raises `UsageError` for another folder and `RunError` for a damaged `config.json`.
+    """
+    found = None
+    with contextlib.suppress(UsageError):
+        found = description.read(run / "config.json") if run.is_dir() else None
+    if found is None:
+        raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
+    return found
+
+
+def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
+    """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
+    from jaxgan.runs.generators import is_saved
+
+    directory = run / ("generator-best" if best else "generator")
+    folders = {str(about.config.seed): directory}
+    if about.seeds is not None:
+        folders = {str(seed): directory / str(seed) for seed in about.seeds}
+    for folder in folders.values():
+        if not is_saved(folder):
+            hint = "the run has no checkpoint yet: continue it"
+            if best:
+                hint = "--best needs a run on images with --evaluate-every"
+            raise RunError(f"there is no generator in {folder} ({hint})")
+    return folders
+
+
+def result_name(best: bool) -> str:
+    """Returns the name of the file of results."""
+    return "evaluation-best.json" if best else "evaluation.json"
+
+
+def read_stored(run: Path, about: Description, best: bool) -> dict:
+    """Returns the stored results of a run. Raises `RunError` if there are none, or old ones."""
+    from jaxgan.evaluation.table import format_table
+    from jaxgan.runs.generators import read_about
+
+    path = run / result_name(best)
+    result = read_json(path)
+    folders = find_generators(run, about, best)
+    try:
+        steps = {name: result["seeds"][name]["step"] for name in folders}
+        format_table({str(run): result})
+        complete = {*PROTOCOL} - LATER <= result["protocol"].keys()
+        complete = complete and result["protocol"]["version"] == VERSION
+    except (AttributeError, KeyError, TypeError, ValueError):
+        complete = False
+    if not complete:
+        raise RunError(
+            f"{path} is missing, damaged, or of another version: evaluate without --stored"
+        )
+    for name, directory in folders.items():
+        if steps[name] != (step := read_about(directory).get("step")):
+            raise RunError(
+                f"{path} is of step {steps[name]} and the generator of step {step}: evaluate "
+                "without --stored"
+            )
+    return result

@@ -1,0 +1,44 @@
+"""The state of a GAN in training, and the metrics of a step."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxgan.players import Player
+
+
+class GANState(NamedTuple):
+    """The state that a step reads and updates.
+
+    ema: exponential moving average of the generator's parameters, None without averaging.
+    step: number of steps taken, an int32 scalar.
+    loss: state of the loss, such as averages of outputs; `()` for a loss without a state.
+    """
+
+    generator: Player
+    discriminator: Player
+    ema: Any
+    step: jax.Array
+    loss: Any = ()
+
+
+class Metrics(NamedTuple):
+    """The metrics of a step, all scalars.
+
+    d_loss, g_loss: losses of the players. d_real, d_fake: summaries of the discriminator's outputs
+    for real and for generated images, which depend on the loss (`jaxgan.losses.OutputSummary`).
+    d_grad_norm, g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive:
+    fractions of real and of generated images with a positive output. The first is close to one if
+    the discriminator overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1),
+    unless the loss is invariant to a shift of all outputs.
+    With several discriminator updates per step, its metrics are from the last one.
+    """
+
+    d_loss: jax.Array
+    g_loss: jax.Array
+    d_real: jax.Array
+    d_fake: jax.Array
+    d_grad_norm: jax.Array
+    g_grad_norm: jax.Array
+    d_real_positive: jax.Array
+    d_fake_positive: jax.Array
