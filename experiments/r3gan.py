@@ -12,12 +12,14 @@ The burn-in of the recipe is shortened to the length of the run. Both print JSON
 import argparse
 import importlib.metadata
 import json
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+
+import budget
 
 SHARED = "--recipe r3gan_stacked_mnist --image-size 32 --width 256 --batch-size 256"
 DATA = {"mnist": "--dataset mnist", "stacked_mnist": ""}
@@ -63,39 +65,17 @@ def time_steps(width: int, batch_size: int, precision: str) -> dict:
     return {**settings, "images_per_second": rate, "compilation_s": round(compiled, 1)}
 
 
-def start(name: str, root: Path, options: argparse.Namespace) -> subprocess.Popen:
-    """Starts to train on a data set, in a folder of its name."""
-    schedule = f"--burn-in {options.burn_in} --ema-half-life {options.ema_half_life}"
-    line = f"{SHARED} {DATA[name]} {schedule} --steps 1000000 --sample-every 1000 --log-every 10"
-    data = ["--data-dir", options.data_dir] if options.data_dir else []
-    command = [sys.executable, "-m", "jaxgan.train", *line.split(), *data, "--out", root / name]
-    return subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-
-
-def watch(process: subprocess.Popen, run: Path, minutes: float) -> float:
-    """Stops a run that many minutes after its first metrics; returns its steps per second."""
-    lines = lambda: (run / "metrics.jsonl").read_bytes().count(b"\n")
-    while not (run / "metrics.jsonl").exists() or lines() == 0:
-        if process.poll() is not None:
-            raise SystemExit(f"{run.name} ended with status {process.returncode}")
-        time.sleep(0.5)
-    begin, first = time.monotonic(), lines()
-    time.sleep(60 * minutes)
-    rate = 10 * (lines() - first) / (time.monotonic() - begin)
-    process.send_signal(signal.SIGINT)
-    process.wait()
-    return rate
-
-
 def train(options: argparse.Namespace) -> None:
     """Trains and evaluates both data sets, and prints the results."""
-    import threading
-
     root = Path(options.out or tempfile.mkdtemp())
     found: dict = {}
 
     def follow(name: str) -> None:
-        found[name] = watch(start(name, root, options), root / name, options.minutes)
+        schedule = f"--burn-in {options.burn_in} --ema-half-life {options.ema_half_life}"
+        data = f"{DATA[name]} --data-dir {options.data_dir}" if options.data_dir else DATA[name]
+        flags = f"{SHARED} {data} {schedule} --steps 1000000 --sample-every 1000"
+        process = budget.start(root / name, flags)
+        found[name] = budget.stop_after(process, root / name, 60 * options.minutes)
 
     threads = [threading.Thread(target=follow, args=(name,)) for name in DATA]
     for thread in threads:

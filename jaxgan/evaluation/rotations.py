@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.augment import rotate
 from jaxgan.data.arrays import Batch, Images, pad_images
 from jaxgan.keys import stream
 
@@ -26,12 +27,6 @@ class RotatedImages(Images):
         own_key = jax.random.fold_in(stream(key, "turns"), step)
         turns = jax.random.randint(own_key, (size,), 0, TURNS)
         return Batch(rotate(images, turns), turns)
-
-
-def rotate(images: jax.Array, turns: jax.Array) -> jax.Array:
-    """Returns square images `[n, s, s, c]`, each rotated by `turns` `[n]` quarter turns."""
-    ways = jnp.stack([jnp.rot90(images, turn, axes=(1, 2)) for turn in range(TURNS)])
-    return ways[turns, jnp.arange(len(images))]
 
 
 def with_random_rotations(dataset: Images) -> RotatedImages:
