@@ -3,10 +3,11 @@
     python experiments/r3gan.py speed
     python experiments/r3gan.py train --minutes 8 --data-dir ~/tensorflow_datasets
 
-`speed` times compiled calls of ten steps of `--recipe r3gan_stacked_mnist` with several widths, in
-both precisions. `train` trains on MNIST padded to 32 x 32 and on stacked MNIST, in two processes
-that share the device unless `--in-turn` is given, stops each after the minutes, and evaluates it.
-The burn-in of the recipe is shortened to the length of the run. Both print JSON lines.
+`speed` times compiled calls of ten steps of `--recipe r3gan_stacked_mnist`, with the widths, batch
+sizes and precisions in `SIZES`. `train` trains on MNIST padded to 32 x 32 and on stacked MNIST with
+the settings in `SHARED`, in two processes that share the device unless `--in-turn` is given, stops
+each after the minutes, and evaluates it. `--burn-in` and `--ema-half-life` shorten the schedules of
+the recipe. Both print JSON lines.
 """
 
 import argparse

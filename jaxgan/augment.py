@@ -16,7 +16,7 @@ from jaxgan.errors import choose
 from jaxgan.schedules import Schedule, at
 
 Augmentation = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""A function `(key, images, step) -> images`, for settings that follow a schedule of the step."""
+"""A function `(key, images, step) -> images`, which `make_augmentation` makes of those by name."""
 
 SHIFT = 1 / 8
 CUT = 1 / 2
@@ -62,7 +62,10 @@ def translation(key: jax.Array, images: jax.Array, fill: float = 0.0) -> jax.Arr
 
 
 def cutout(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns images with a random rectangle of half their height and width set to gray (0)."""
+    """Returns images with a rectangle of half their height and width set to gray (0).
+
+    Its center is anywhere in the image, so a part of it may lie outside.
+    """
     covered = True
     for axis, axis_key in zip((1, 2), jax.random.split(key), strict=True):
         size = images.shape[axis]

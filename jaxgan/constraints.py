@@ -17,6 +17,16 @@ class Range(NamedTuple):
 
 
 Count = Annotated[int, Range(1, 2**31 - 1, "at least 1 and below 2**31")]
+LARGEST_FLOAT32 = 3.4e38
+BELOW_ONE = 1 - 2.0**-24
+"""The largest number that is still below one as a float32."""
+
+Index = Annotated[int, Range(0, 2**31 - 1, "at least 0 and below 2**31")]
+Share = Annotated[float, Range(2.0**-24, 1, "above 0 and at most 1")]
+UnitInterval = Annotated[float, Range(0, 1, "at least 0 and at most 1")]
+Fraction = Annotated[float, Range(0, BELOW_ONE, "at least 0 and below 1")]
+Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")]
+Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and at most 3.4e38")]
 
 
 class Pattern(NamedTuple):

@@ -65,7 +65,8 @@ def gan(
     """Returns the GAN of a generator and a discriminator.
 
     A step updates the discriminator `d_steps` times, each time on new real and generated images,
-    and then the generator, through the updated discriminator, on the last generated images.
+    and then the generator, through the updated discriminator, on the last generated images or, with
+    `fresh_generator_batch`, on new ones.
 
     generator: Flax module, latents `[n, latent_size]` (drawn from N(0, 1)) to images `[n, ...]`.
     discriminator: Flax module, images `[n, ...]` to logits `[n]` or `jaxgan.losses.HeadOutputs`. It
@@ -143,7 +144,8 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     if parts.loss.penalizes_gradients and any(find_running_statistics(d.stats)):
         raise UsageError(
             "the loss penalizes gradients at single images, which depend on the whole batch in a "
-            "discriminator with batch norm: use a discriminator without batch norm"
+            "discriminator with batch norm: use a discriminator without batch norm, as by --d-norm "
+            "layer or none"
         )
     return GANState(
         generator=g,

@@ -193,7 +193,10 @@ def choose_out(config: Config, dataset) -> Path:
     Raises `UsageError` for one in a folder of pictures: those of the run would become data.
     """
     last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
-    out = config.out or Path("runs") / f"{dataset.name}-{config.network}-{config.seed}{last}"
+    out = (
+        config.out
+        or Path("runs") / f"{dataset.name}-{config.recipe or config.network}-{config.seed}{last}"
+    )
     if config.data_file is not None and config.data_file.is_dir():
         data = config.data_file.resolve()
         if data in (whole := out.resolve(), *whole.parents):
@@ -269,7 +272,8 @@ def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str
         seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
     changes = describe_changes(config, dataset)
     return (
-        f"{dataset.name} ({dataset.describe()}), {config.network}"
+        f"{dataset.name} ({dataset.describe()}), "
+        f"{f'recipe {config.recipe}, ' if config.recipe else ''}{config.network}"
         f"{f' ({changes})' if changes else ''}, {config.loss}, "
         f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
         f"steps {begin} to {config.steps} in {out}"

@@ -82,6 +82,6 @@ def test_flags_exist():
         for of in (Config, evaluate.Config, classify.Config)
         for name in of.__dataclass_fields__
     }
-    known = {"--" + name.replace("_", "-") for name in names} | {"--help"}
+    known = {"--" + name.replace("_", "-") for name in names} | {"--help", "--recipes"}
     text = re.sub(r"^#SBATCH.*$", "", README, flags=re.MULTILINE)
     assert set(re.findall(r"--[a-z][a-z0-9-]+(?<!-)", text)) <= known

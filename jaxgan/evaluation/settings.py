@@ -23,8 +23,8 @@ class EvaluationSettings:
     """run directories, all of the same data"""
     images: tuple[Path, ...] = ()
     """generated images to evaluate beside the runs or, with --dataset or --data-file, by
-    themselves: folders of pictures, .npy files, or .npz files with images; --resize and the next
-    three flags are for these pictures, and for those of --data-file without runs"""
+    themselves: folders of pictures, .npy files, or .npz files with images; --resize, --channels,
+    --background and --skip-broken apply to them, and to --data-file without runs"""
     dataset: DatasetName | TFDSName | None = None
     """data set to compare images with; not needed beside runs, which have their data"""
     data_dir: Path | None = None
@@ -34,8 +34,8 @@ class EvaluationSettings:
     samples: Annotated[int, Range(2, LIMIT, "at least 2 and below 2**31")] = 10_000
     """number of generated and of real samples, limited by the number of real ones"""
     against: Literal["train", "test"] = "test"
-    """split to compare samples with; the first row of the table is of the other one; published FID
-    is often of 50,000 samples against the training split"""
+    """split to compare samples with; the first row of the table scores real images of the other
+    split; published FID is often of 50,000 samples against the training split"""
     repeats: Annotated[int, Range(1, LIMIT, "at least 1 and below 2**31")] = 3
     """number of sets of samples, for the mean and the standard deviation of the metrics"""
     seed: Annotated[int, Range(0, LIMIT, "at least 0 and below 2**31")] = 0
@@ -51,7 +51,7 @@ class EvaluationSettings:
     replace a classifier's; the module may be in the working directory"""
     read_statistics: Path | None = None
     """.npz file with the mean mu and the covariance sigma of real features, as pytorch-fid writes
-    it, for FID; the metrics of single real features then have no value"""
+    it, for FID; metrics that need individual real samples, such as KID, are then empty"""
     write_statistics: Path | None = None
     """.npz file to write, with the mean and the covariance of the features of the real samples"""
     nearest: bool = False

@@ -78,7 +78,7 @@ PENALTIES = {
         r2,
     )
 }
-"""In the order in which they are added. The last ones share forward passes with all others."""
+"""Applied in this order. `r1` and `r2` are last, so that the others share their forward passes."""
 
 __all__ = [
     "LOSSES",

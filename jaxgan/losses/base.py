@@ -17,9 +17,9 @@ key, so gradients with respect to images are taken before augmentation.
 class HeadOutputs(NamedTuple):
     """The outputs of a discriminator with several heads. What a discriminator lacks is None.
 
-    logits: `[n]`. directions: `[n]`, the logits as a function of the last layer's direction alone,
-    for `slicing`. classes: `[n, num_classes]`, logits of the classes, for `auxiliary_classifier`.
-    embeddings, proxies: `[n, k]`, of the images and of the classes that they are given as, for
+    logits: `[n]`. directions: `[n]`, the same logits, with a gradient to the direction of the last
+    layer only, for `slicing`. classes: `[n, num_classes]`, logits of the classes, for
+    `auxiliary_classifier`. embeddings, proxies: `[n, k]`, of the images and of their classes, for
     `data_to_data_cross_entropy`. rotations: `[n, 4]`, logits of rotations, for `rotation`.
     """
 
@@ -32,7 +32,7 @@ class HeadOutputs(NamedTuple):
 
 
 class LossInputs(NamedTuple):
-    """What a loss is computed of, apart from the critic.
+    """The inputs of a loss, apart from the critic.
 
     real, fake: images `[n, ...]`. key: for losses that draw random numbers, with
     `jaxgan.devices.draw_rows`. step: for weights that follow a schedule. labels: `[n]`, the classes
@@ -87,9 +87,9 @@ class Loss(NamedTuple):
     discriminator: returns the loss, a scalar, and the logits `(real, fake)`.
     generator: returns the loss, a scalar.
     outputs: the meaning of the outputs.
-    penalizes_gradients: whether the loss depends on how outputs change with single images. With
-        batch norm in the discriminator they would depend on the whole batch, so `gan` does not
-        accept both.
+    penalizes_gradients: whether the loss depends on how the output for an image changes with that
+        image. With batch norm in the discriminator, the output depends on the whole batch, so `gan`
+        does not accept both.
     init: returns the loss's state, a pytree of arrays, which is part of the GAN's state.
     update: `(state, (real, fake), step) -> state`, after each discriminator update, from its
         logits.
@@ -114,7 +114,7 @@ def from_logits(
     """Returns the loss given by two functions of logits.
 
     discriminator: from real and fake logits to the mean loss of the batch.
-    generator: from fake logits to the same. outputs: the meaning of the logits.
+    generator: from fake logits to the mean loss of the batch. outputs: the meaning of the logits.
     """
 
     def discriminator_loss(critic: Critic, inputs: LossInputs):

@@ -33,9 +33,9 @@ def r2(loss: Loss, gamma: float | Schedule) -> Loss:
 def approximate_r1(loss: Loss, gamma: float | Schedule) -> Loss:
     """Returns the loss plus an estimate of `r1` that needs no second derivatives.
 
-    Lin et al. 2025, "Diffusion adversarial post-training", eq. 8: the squared difference of the
-    outputs for an image with and without Gaussian noise, over the variance of the noise. Its
-    expectation is the squared gradient norm, for small noise.
+    Lin et al. 2025, "Diffusion adversarial post-training": gamma / 2 times the squared difference
+    of the outputs for a real image with and without Gaussian noise, over the variance of the noise,
+    whose standard deviation is 0.01. For small noise, its expectation is the penalty of `r1`.
     """
     return _penalize_differences_at(loss, gamma, lambda inputs: inputs.real)
 

@@ -39,7 +39,8 @@ def auxiliary_classifier(loss: Loss, weight: float) -> Loss:
 def data_to_data_cross_entropy(loss: Loss, weight: float) -> Loss:
     """Returns the loss plus weight times the data-to-data cross-entropy of ReACGAN.
 
-    Kang et al. 2021, "Rebooting ACGAN", eq. 10, with a margin of 0.98 and a temperature of 0.5: of
+    Kang et al. 2021, "Rebooting ACGAN", eq. 10, with margins of 0.98 and 0.02 and a temperature of
+    0.5, without the subtraction of a maximum in the authors' code, which is not in the paper: of
     real images for the discriminator, of generated images for the generator. Similarities are
     cosines. Each image is attracted by the proxy of its class, and repelled by the images of other
     classes in the batch.

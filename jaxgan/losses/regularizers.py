@@ -33,13 +33,13 @@ def fake_consistency(loss: Loss, weight: float | Schedule, transform: Augmentati
 
 
 def latent_consistency(
-    loss: Loss, weight: float | Schedule, generator_weight: float = 0.5, latent_noise: float = 0.07
+    loss: Loss, weight: float | Schedule, generator_weight: float = 0.5, latent_noise: float = 0.05
 ) -> Loss:
     """Returns the loss with latent consistency regularization (zCR, Zhao et al. 2021, algorithm 2).
 
-    Images are generated from latents z and from z plus noise. The discriminator's loss has weight
-    times the mean squared difference of their logits more, and the generator's loss has
-    `generator_weight` times the mean squared difference of their pixels less.
+    Images are generated from latents z and from z plus noise. Weight times the mean squared
+    difference of their logits is added to the discriminator's loss, and `generator_weight` times
+    the mean squared difference of their pixels is subtracted from the generator's loss.
     latent_noise: standard deviation of the noise.
     """
 

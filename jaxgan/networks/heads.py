@@ -55,7 +55,8 @@ def output_heads(
 
     Must be called in the `nn.compact` method of a discriminator. features: `[n, k]`.
     project: `(features, labels, num_classes) -> logits`, where labels and num_classes are None
-    unless the conditioning is by projection. normed: wraps the layers of the other heads.
+    unless the conditioning is by projection. With slicing, `Slice` replaces it.
+    normed: wraps the layers of the other heads.
     """
     conditional = num_classes is not None
     projected = conditional and heads.conditioning == "projection"

@@ -45,7 +45,7 @@ def normalize(
             layer = nn.InstanceNorm(**affine)
         case _:
             if labels is not None:
-                raise UsageError("norms of each class need batch, layer or instance norm")
+                raise UsageError("--g-conditioning norm needs --g-norm batch, layer or instance")
             return x
     x = layer(x)
     return x if labels is None else _scale_by_class(x, labels, num_classes)
@@ -64,7 +64,7 @@ def normalize_weights(layer: nn.Module, norm: str, train: bool) -> Callable:
     """Returns the layer, with weights divided by their largest singular value if "spectral".
 
     Miyato et al. 2018, "Spectral normalization for GANs": the value is estimated by one power
-    iteration per step.
+    iteration in each forward pass of training.
     """
     if norm != "spectral":
         return layer

@@ -39,13 +39,13 @@ def build_gan(config: Config, dataset) -> GAN:
     """
     if config.conditional and dataset.num_classes is None:
         raise UsageError(
-            f"--conditional needs labels, and {dataset.name} has none (a folder has one class for "
-            "each folder in it)"
+            f"--conditional needs labels, and {dataset.name} has none (in a folder of pictures, "
+            "each subfolder is a class)"
         )
     pictures = dataset.bounded and len(dataset.shape) == 3
-    consistent = config.consistency or config.fake_consistency
-    for flag, given in (("--augment", config.augment), ("--consistency", consistent)):
-        if given and not pictures:
+    for name in ("augment", "consistency", "fake_consistency"):
+        if getattr(config, name) and not pictures:
+            flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} needs images, and {dataset.name} has none")
     if config.rotation and not (pictures and dataset.shape[0] == dataset.shape[1]):
         raise UsageError(f"--rotation needs square images, and {dataset.name} has none")

@@ -8,20 +8,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxgan.constraints import Count, Range, check_fields
+from jaxgan.constraints import Count, Index, Range, check_fields
 from jaxgan.data_settings import DataSettings
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths
 from jaxgan.runs.method_settings import (
     AugmentationSettings,
     AverageSettings,
-    Index,
     LossSettings,
     NetworkSettings,
     OptimizerSettings,
     PenaltySettings,
     ScheduleSettings,
-    check_method,
 )
 
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")]
@@ -57,7 +55,8 @@ class RunSettings:
     steps: Count = 20_000
     """number of generator updates"""
     recipe: RecipeName | None = None
-    """published method, whose settings other flags override; --recipes lists them all"""
+    """published method, whose settings other flags override; --recipes lists all of them with
+    their settings; a recipe does not set --steps"""
     seed: Seed = 0
     """seed of parameters, data order and latents"""
     seeds: Count = 1
@@ -91,8 +90,8 @@ class OutputSettings:
     """The run directory and what is written there, and how often."""
 
     out: Path | None = None
-    """run directory; if not given, runs/<dataset>-<network>-<seed>, with <first>-<last> for several
-    seeds"""
+    """run directory; if not given, runs/<dataset>-<recipe or network>-<seed>, with <first>-<last>
+    for several seeds"""
     overwrite: bool = False
     """delete the run in that directory and start again"""
     log_every: Count = 10
@@ -161,12 +160,83 @@ state by rounding errors only, and the others do not change it."""
 def check_config(config: Config) -> None:
     """Raises `UsageError` for settings outside of their limits or that exclude one another."""
     check_fields(config)
-    check_method(config)
+    _check_method(config)
     if config.seed + config.seeds > 2**32:
         raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be at most 2**32")
     if config.inception is not None and config.evaluate_every is None:
         raise UsageError("--inception needs --evaluate-every, the steps between evaluations")
     _check_processes(config)
+
+
+def _check_method(config: Config) -> None:
+    """Raises `UsageError` for settings of the method that exclude or need one another."""
+    _check_burn_in(config)
+    _check_classes(config)
+    heads = config.rotation or (config.conditional and config.d_conditioning != "projection")
+    needs = (
+        (config.width and config.widths, "--width and --widths exclude each other"),
+        (config.g_rotation and not config.rotation, "--g-rotation needs --rotation"),
+        (
+            heads and config.pack > 1,
+            "--rotation, and a --d-conditioning other than projection, need --pack 1",
+        ),
+        (
+            (config.augment_probability != 1 or config.final_augment_probability is not None)
+            and not config.augment,
+            "--augment-probability and --final-augment-probability need --augment",
+        ),
+        (
+            (config.consistency or config.fake_consistency) and not config.consistency_augment,
+            "--consistency and --fake-consistency need --consistency-augment",
+        ),
+        (
+            config.batch_size % config.pack,
+            f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}",
+        ),
+        (
+            config.batch_size * (config.d_steps + config.fresh_generator_batch) >= 2**31,
+            f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below "
+            "2**31, with one more batch for --fresh-generator-batch",
+        ),
+        (
+            config.decay_steps and config.steps > config.decay_steps,
+            f"--steps {config.steps} is more than --decay-steps {config.decay_steps}, from which "
+            "the learning rates are 0",
+        ),
+    )
+    for wrong, message in needs:
+        if wrong:
+            raise UsageError(message)
+
+
+def _check_burn_in(config: Config) -> None:
+    changing = {
+        "--final-learning-rate": config.final_learning_rate is not None,
+        "--final-beta2": config.final_beta2 is not None,
+        "--final-penalty": config.final_penalty != 1,
+        "--final-augment-probability": config.final_augment_probability is not None,
+        "--final-instance-noise": config.final_instance_noise is not None,
+        "--final-top-k": config.final_top_k is not None,
+        "--ema-burn-in": config.ema_burn_in,
+    }
+    for flag, given in changing.items():
+        if given and not config.burn_in:
+            raise UsageError(f"{flag} needs --burn-in, the length of the burn-in in images")
+
+
+def _check_classes(config: Config) -> None:
+    changed = {
+        "--g-conditioning": config.g_conditioning != "embedding",
+        "--d-conditioning": config.d_conditioning != "projection",
+    }
+    for flag, given in changed.items():
+        if given and not config.conditional:
+            raise UsageError(f"{flag} needs --conditional")
+    usual = "batch" if config.network in ("dcgan", "resnet") else "none"
+    if config.g_conditioning == "norm" and (config.g_norm or usual) in ("none", "spectral"):
+        raise UsageError("--g-conditioning norm needs --g-norm batch, layer or instance")
+    if config.classification != 1 and config.d_conditioning == "projection":
+        raise UsageError("--classification needs another --d-conditioning than projection")
 
 
 def _check_processes(config: Config) -> None:
