@@ -2,11 +2,12 @@
 
     python experiments/recipes.py --data-dir ~/tensorflow_datasets [RECIPE ...]
 
-The seeds are trained together, for three times `--seconds` of all cores after compilation, or 20,000
-steps, whichever comes first. The time is that of the process: other work on the machine does not
-count. Networks are narrower than published, so that a CPU takes enough steps:
-`CHANGES` lists what differs from the recipes. Prints JSON lines, and the README's table.
-`--table FILE.jsonl` prints the table of earlier lines.
+The seeds are trained together, for three times `--seconds` of all cores after compilation, or for
+20,000 steps, whichever comes first. The time is that of the process: other work on the machine does
+not count. Networks are narrower than published, so that a CPU takes enough steps: `CHANGES` lists
+what differs from the recipes.
+
+Prints JSON lines, and the README's table. `--table FILE.jsonl` prints the table of earlier lines.
 """
 
 import argparse

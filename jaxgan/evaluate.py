@@ -64,6 +64,7 @@ def evaluate(config: Config) -> dict[str, dict]:
 def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:
     """Evaluates runs and images; returns the results by name, and the names that failed."""
     from jaxgan.evaluation.external import evaluate_images
+    from jaxgan.evaluation.nearest import draw_nearest
     from jaxgan.evaluation.reference import load_reference
 
     enable_compilation_cache()
@@ -77,8 +78,9 @@ def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, li
         name = str(path)
         try:
             if path in config.runs:
-                results[name] = evaluate_run(config, path, runs[name], reference)
+                results[name], closest = evaluate_run(config, path, runs[name], reference)
                 write_json(path / result_name(config.best), results[name])
+                draw_nearest(path, reference, closest)
             else:
                 fingerprint = first.dataset.fingerprint
                 results[name] = evaluate_images(path, pictures_of(config), reference, fingerprint)
@@ -132,24 +134,23 @@ def write_statistics(path: Path, reference) -> None:
     print_lines(f"wrote the statistics of {what} to {path}, digest {digest[:12]}")
 
 
-def evaluate_run(config: Config, run: Path, about: Description, reference) -> dict:
-    """Evaluates a run and returns the content of its `evaluation.json`.
+def evaluate_run(config: Config, run: Path, about: Description, reference) -> tuple:
+    """Evaluates a run; returns the content of its `evaluation.json`, and its closest samples.
 
-    reference: what `jaxgan.evaluation.reference.load_reference` returned.
+    reference: what `jaxgan.evaluation.reference.load_reference` returned. The closest samples, of
+    the first seed, are those of `evaluate_generator`.
     """
-    from jaxgan.evaluation.nearest import draw_nearest
     from jaxgan.parallel.distributed import print_lines
     from jaxgan.runs.summary import mean_and_std
 
-    seeds = {}
+    seeds, closest = {}, []
     for name, directory in find_generators(run, about, config.best).items():
         print_lines(f"evaluating {directory}")
-        seeds[name], closest = evaluate_generator(config, directory, about, reference)
-        if len(seeds) == 1:
-            draw_nearest(run, reference, closest)
+        seeds[name], found = evaluate_generator(config, directory, about, reference)
+        closest.append(found)
     several = len(seeds) > 1
     rows = [seed["mean"] for seed in seeds.values()] if several else seeds[name]["by_key"]
-    return {
+    result = {
         "protocol": {
             **describe_protocol(reference, about.dataset.fingerprint),
             "labels": LABELS if about.config.conditional else None,
@@ -162,6 +163,7 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> di
         "deviation_over": "seeds" if several else "repeats",
         "remarks": reference.remarks,
     }
+    return result, closest[0]
 
 
 def evaluate_generator(config: Config, directory: Path, about: Description, reference) -> tuple:

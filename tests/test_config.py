@@ -4,6 +4,8 @@ import io
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxgan.augment import AUGMENTATIONS
@@ -12,6 +14,9 @@ from jaxgan.data import DATASETS
 from jaxgan.errors import UsageError
 from jaxgan.losses import LOSSES
 from jaxgan.networks import NETWORKS
+from jaxgan.networks.norms import NORMS
+from jaxgan.optimizers import OPTIMIZERS
+from jaxgan.runs import build
 from jaxgan.runs.config import BOOKKEEPING, GROUPS, Config, check_config
 from jaxgan.schedules import SCHEDULES
 
@@ -33,7 +38,7 @@ def help_text() -> str:
 def test_help_names_every_setting_and_every_choice(help_text):
     for field in dataclasses.fields(Config):
         assert f"--{field.name.replace('_', '-')}" in help_text
-    for name in (*DATASETS, *LOSSES, *NETWORKS):
+    for name in (*DATASETS, *LOSSES, *NETWORKS, *NORMS, *OPTIMIZERS):
         assert name in help_text
     for title, group in GROUPS.items():
         assert f"{title} options" in help_text
@@ -53,6 +58,10 @@ def test_every_setting_is_in_one_group():
         "loss": LOSSES,
         "schedule": SCHEDULES,
         "augment": AUGMENTATIONS,
+        "consistency_augment": AUGMENTATIONS,
+        "g_norm": NORMS,
+        "d_norm": NORMS,
+        "optimizer": OPTIMIZERS,
     }.items(),
 )
 def test_choices_match_the_tables(name, table):
@@ -60,8 +69,9 @@ def test_choices_match_the_tables(name, table):
     while not all(isinstance(choice, str) for choice in get_args(hint)):
         hint = get_args(hint)[0]
     assert set(get_args(hint)) == set(table)
-    with pytest.raises(UsageError, match=f"unknown value 'x' of --{name}; known: "):
-        check_config(Config(**{name: ("x",) if name == "augment" else "x"}))
+    flag = f"--{name.replace('_', '-')}"
+    with pytest.raises(UsageError, match=f"unknown value 'x' of {flag}; known: "):
+        check_config(Config(**{name: ("x",) if name.endswith("augment") else "x"}))
 
 
 def test_prepared_data_sets_are_named_with_a_prefix():
@@ -187,3 +197,61 @@ def test_paths_not_encodable_in_the_locale_are_rejected():
         UsageError, match="cannot be the name of a file in this locale: set LC_ALL=C.UTF-8"
     ):
         Config(out="runs/\udcc3\udcbc")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"g_rotation": 0.2}, "--g-rotation needs --rotation"),
+        ({"rotation": 1.0, "pack": 2}, "--rotation, and .* need --pack 1"),
+        ({"g_conditioning": "norm"}, "--g-conditioning needs --conditional"),
+        ({"d_conditioning": "auxiliary_classifier"}, "--d-conditioning needs --conditional"),
+        ({"g_conditioning": "norm", "conditional": True}, "needs --g-norm batch, layer or"),
+        ({"classification": 0.5, "conditional": True}, "--classification needs another"),
+        ({"augment_probability": 0.5}, "--augment-probability .* need --augment"),
+        ({"consistency": 10.0, "consistency_augment": ()}, "need --consistency-augment"),
+        ({"latent_consistency": 1.0, "latent_noise": 0.0}, "needs a --latent-noise above 0"),
+        ({"approximate_r1": 1.0, "precision": "bfloat16"}, "need --precision float32"),
+        ({"approximate_r2": 1.0, "r2": 1.0}, "--r2 and --approximate-r2"),
+        ({"final_top_k": 0.5}, "--final-top-k needs --burn-in"),
+        ({"final_instance_noise": 0.0}, "--final-instance-noise needs --burn-in"),
+        ({"decay_steps": 10, "steps": 11}, "--steps 11 is more than --decay-steps 10"),
+        ({"top_k": 0.0}, "--top-k 0.0 must be above 0 and at most 1"),
+        ({"augment_probability": 1.1}, "--augment-probability 1.1 must be at least 0 and at most"),
+    ],
+    ids=str,
+)
+def test_settings_that_others_exclude_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        check_config(Config(**settings))
+
+
+def test_rates_of_each_player():
+    """They change in proportion to the final rate, and without one they do not change."""
+    settings = {
+        "g_learning_rate": 1e-4,
+        "d_learning_rate": 4e-4,
+        "d_beta1": 0.0,
+        "optimizer": "sgd",
+    }
+    gradient = {"w": jnp.ones(())}
+
+    def rates(config):
+        found = []
+        for tx in build.build_optimizers(config):
+            state, moved = tx.init(gradient), []
+            for _ in range(12):
+                updates, state = tx.update(gradient, state, gradient)
+                moved.append(-float(updates["w"]))
+            found.append(moved)
+        return found
+
+    g, d = rates(Config(beta1=0.0, **settings))
+    np.testing.assert_allclose(g, 1e-4, rtol=1e-6)
+    np.testing.assert_allclose(d, 4e-4, rtol=1e-6)
+    changing = {"burn_in": 10 * 64, "final_learning_rate": 5e-5, "schedule": "linear"}
+    g, d = rates(Config(beta1=0.0, **settings, **changing))
+    np.testing.assert_allclose((g[-1], d[-1]), (2.5e-5, 1e-4), rtol=1e-5)
+    g, d = rates(Config(beta1=0.0, d_steps=2, decay_steps=5, steps=5, **settings))
+    np.testing.assert_allclose(g[:6], 1e-4 * np.array([1, 0.8, 0.6, 0.4, 0.2, 0]), atol=1e-9)
+    np.testing.assert_allclose(d[:11], 4e-4 * np.linspace(1, 0, 11), atol=1e-9)

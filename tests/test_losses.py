@@ -760,3 +760,21 @@ def test_slicing_leaves_the_generator_with_its_loss():
     critic = lambda key, x: HeadOutputs(x[:, 0], directions=2 * x[:, 0])
     found = g_loss(slicing(hinge()), critic, real, fake)
     np.testing.assert_allclose(found, -double(fake).mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("player", ["1", "2"])
+def test_approximate_penalties_compare_passes_with_the_same_augmentation(player):
+    """Also beside penalties that share the forward pass, in the order of `PENALTIES`."""
+    real, fake = jax.random.normal(KEY, (2, 6, 3))
+    augmented = lambda key, images: images @ SLOPE.astype(np.float32) + jax.random.normal(key)
+    beside = {"1": {"consistency", "r1"}, "2": {"fake_consistency", "r2"}}[player]
+    loss, same = LOSSES["wasserstein"](), lambda key, images, step: images
+    for name, penalty in PENALTIES.items():
+        if name in beside:
+            settings = {"transform": same} if "consistency" in name else {}
+            loss = penalty(loss, 1e-9, **settings)
+        elif name == f"approximate_r{player}":
+            loss = penalty(loss, 1.0)
+    value = loss.discriminator(augmented, LossInputs(real, fake, KEY, STEP))[0]
+    # Another augmentation of one pass would give a square of about 1 / 0.01^2.
+    assert abs(value) < 50

@@ -47,6 +47,11 @@ def make_score(run: Description) -> Callable[[dict], dict[str, float]]:
     check_settings(Settings(samples, extractor=extractor), splits.train)
     train, key = splits.train, selection_key()
     real, _ = extract_real_features(protocol, train, "selection", count, key)
+    if 0 < len(real.features) <= real.features.shape[1] and train.bounded:
+        raise UsageError(
+            f"remove --evaluate-every: FID of {real.features.shape[1]:,} features needs more than "
+            f"the {count:,} training examples of {train.name}"
+        )
     requested = request_classes(run, train, key, count)
     draw = jax.jit(make_sampler(run).sample, static_argnums=2)
 

@@ -89,8 +89,8 @@ def check_config(config: Config) -> None:
     for what, paths in (("a run directory", config.runs), ("a path of --images", config.images)):
         if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError(f"{what} is given twice")
-    if config.stored and (config.images or config.write_statistics):
-        raise UsageError("--stored shows the results of runs: remove --images, --write-statistics")
+    if config.stored:
+        _check_stored(config)
     if config.read_statistics is not None and config.write_statistics is not None:
         raise UsageError("--read-statistics and --write-statistics exclude each other")
     if config.inception is not None and config.features is not None:
@@ -101,6 +101,15 @@ def check_config(config: Config) -> None:
         if getattr(config, name) != default and not pictures:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} is for folders of pictures, of --images or --data-file")
+
+
+def _check_stored(config: Config) -> None:
+    """Raises `UsageError` for settings of a new evaluation, which --stored would ignore."""
+    for field in dataclasses.fields(config):
+        changed = getattr(config, field.name) != field.default
+        if changed and field.name not in ("runs", "best", "stored", "out"):
+            flag = "--" + field.name.replace("_", "-")
+            raise UsageError(f"--stored shows earlier results as they are: remove {flag}")
 
 
 def pictures_of(config: Config) -> PictureSettings:

@@ -63,8 +63,6 @@ LOSSES = {
 PENALTIES = {
     penalty.__name__: penalty
     for penalty in (
-        approximate_r1,
-        approximate_r2,
         gradient_penalty,
         one_sided_gradient_penalty,
         zero_centered_gradient_penalty,
@@ -76,9 +74,12 @@ PENALTIES = {
         logit_centering,
         r1,
         r2,
+        approximate_r1,
+        approximate_r2,
     )
 }
-"""Applied in this order. `r1` and `r2` are last, so that the others share their forward passes."""
+"""Applied in this order. The last ones share their forward passes with the others; the approximate
+ones compare two passes with the same augmentation, so no other penalty is applied after them."""
 
 __all__ = [
     "LOSSES",

@@ -8,7 +8,7 @@ of the smallest size and the logits stay in float32, as in the authors' code, be
 differences of logits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -57,8 +57,9 @@ class Block(nn.Module):
         layer = partial(Conv, inner, use_bias=has_bias(self.norm), kernel_init=init)
         y = nn.leaky_relu(norm(normed(layer(1))(x)), SLOPE)
         y = nn.leaky_relu(norm(normed(layer(3, groups=max(inner // GROUP, 1)))(y)), SLOPE)
-        zeros = nn.initializers.zeros
-        return x + normed(Conv(x.shape[-1], 1, use_bias=False, kernel_init=zeros))(y)
+        # The largest singular value of zeros, by which spectral norm divides, is never found.
+        last = LINEAR if self.norm == "spectral" else nn.initializers.zeros
+        return x + normed(Conv(x.shape[-1], 1, use_bias=False, kernel_init=last))(y)
 
 
 class Generator(nn.Module):
@@ -82,13 +83,15 @@ class Generator(nn.Module):
         classes = ClassInput(labels, self.num_classes, self.conditioning)
         x = classes.append_to(latents, (self.num_classes or 1) ** -0.5)
         basis = self.param("basis", nn.initializers.normal(1.0), (*size, self.widths[0]))
-        x = basis * Dense(self.widths[0], use_bias=False, kernel_init=LINEAR)(x)[:, None, None]
+        normed = partial(normalize_weights, norm=self.norm, train=train)
+        linear = normed(Dense(self.widths[0], use_bias=False, kernel_init=LINEAR))
+        x = basis * linear(x)[:, None, None]
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = upsample(_widened(x.astype(dtype), width))
+                x = upsample(_widened(x.astype(dtype), width, normed))
             for _ in range(BLOCKS):
                 x = Block(BLOCKS * len(self.widths), self.norm)(x, train, **classes.of_norms)
-        return Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR)(x)
+        return normed(Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR))(x)
 
 
 class Discriminator(nn.Module):
@@ -106,11 +109,11 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False):
         """Returns logits `[n]`, or `HeadOutputs`."""
-        layer = partial(Conv, use_bias=False, kernel_init=LINEAR)
-        x = layer(self.widths[0], 1)(images)
+        normed = partial(normalize_weights, norm=self.norm, train=train)
+        x = normed(Conv(self.widths[0], 1, use_bias=False, kernel_init=LINEAR))(images)
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = _widened(downsample(x), width)
+                x = _widened(downsample(x), width, normed)
             if stage == len(self.widths) - 1:
                 x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
@@ -119,7 +122,8 @@ class Discriminator(nn.Module):
         init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
         basis = self.param("basis", init, x.shape[1:])
         features = (basis * x).sum(axis=(1, 2))
-        return output_heads(features, labels, self.num_classes, self.heads, _logits)
+        project = partial(_logits, normed=normed)
+        return output_heads(features, labels, self.num_classes, self.heads, project, normed)
 
 
 def r3gan(
@@ -182,21 +186,23 @@ def _doubling(size: int) -> np.ndarray:
     return matrix
 
 
-def _widened(x: jax.Array, width: int) -> jax.Array:
+def _widened(x: jax.Array, width: int, normed: Callable) -> jax.Array:
     if x.shape[-1] == width:
         return x
-    return Conv(width, 1, use_bias=False, kernel_init=LINEAR)(x)
+    return normed(Conv(width, 1, use_bias=False, kernel_init=LINEAR))(x)
 
 
-def _logits(features: jax.Array, labels: jax.Array | None, num_classes: int | None) -> jax.Array:
+def _logits(
+    features: jax.Array, labels: jax.Array | None, num_classes: int | None, normed: Callable
+) -> jax.Array:
     """Returns logits `[n]` of features `[n, k]`.
 
     They are a linear function of the features or, with classes, the dot product of one with an
     embedding of the class.
     """
-    layer = partial(Dense, use_bias=False, kernel_init=LINEAR)
+    layer = lambda size: normed(Dense(size, use_bias=False, kernel_init=LINEAR))
     if num_classes is None:
         return layer(1)(features)[:, 0]
     size = features.shape[-1]
-    classes = class_embedding(labels, num_classes, size, (size * num_classes) ** -0.5)
+    classes = class_embedding(labels, num_classes, size, (size * num_classes) ** -0.5, normed)
     return (layer(size)(features) * classes).sum(axis=-1)

@@ -175,7 +175,9 @@ def build_optimizers(config: Config) -> tuple[optax.GradientTransformation, ...]
             return getattr(config, name) if value is None else value
 
         rate = own("learning_rate")
-        end = (config.final_learning_rate or config.learning_rate) * (rate / config.learning_rate)
+        end = config.final_learning_rate
+        if end is not None:
+            end *= rate / config.learning_rate
         rate = make_schedule(config, rate, end, updates_per_step)
         if config.decay_steps:
             length = config.decay_steps * updates_per_step

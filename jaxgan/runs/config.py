@@ -150,7 +150,7 @@ class Config(
 
 BOOKKEEPING = frozenset(
     "steps recipe data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every inception devices distributed coordinator num_processes "
+    "checkpoint_every evaluate_every devices distributed coordinator num_processes "
     "process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
@@ -173,8 +173,8 @@ def _check_method(config: Config) -> None:
     _check_burn_in(config)
     _check_classes(config)
     heads = config.rotation or (config.conditional and config.d_conditioning != "projection")
+    approximate = config.approximate_r1 or config.approximate_r2
     needs = (
-        (config.width and config.widths, "--width and --widths exclude each other"),
         (config.g_rotation and not config.rotation, "--g-rotation needs --rotation"),
         (
             heads and config.pack > 1,
@@ -188,6 +188,19 @@ def _check_method(config: Config) -> None:
         (
             (config.consistency or config.fake_consistency) and not config.consistency_augment,
             "--consistency and --fake-consistency need --consistency-augment",
+        ),
+        (
+            config.latent_consistency and not config.latent_noise,
+            "--latent-consistency needs a --latent-noise above 0",
+        ),
+        (
+            approximate and config.precision == "bfloat16",
+            "--approximate-r1 and --approximate-r2 need --precision float32: in bfloat16, the "
+            "differences are rounding errors",
+        ),
+        (
+            (config.r1 and config.approximate_r1) or (config.r2 and config.approximate_r2),
+            "--r1 and --approximate-r1 exclude each other, and so do --r2 and --approximate-r2",
         ),
         (
             config.batch_size % config.pack,

@@ -43,7 +43,7 @@ class NetworkSettings:
     """base width of both networks; if not given, mlp: 256 hidden units (512 in the other layer),
     dcgan: 64 channels, r3gan: 256, resnet: 128 (256 in the generator) and, from 48 pixels on, 64"""
     widths: tuple[Count, ...] = ()
-    """channels of r3gan at each size of the images, from the smallest, instead of --width"""
+    """channels of r3gan at each size of the images, from the smallest; they replace --width"""
     g_norm: NormName | None = None
     """normalization in the generator; if not given, batch for dcgan and resnet, else none"""
     d_norm: NormName | None = None
@@ -206,11 +206,11 @@ class AverageSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ScheduleSettings:
-    """Settings that change during the first images of the run, the burn-in. Images are the real
-    ones of discriminator updates: --batch-size times --d-steps in each step."""
+    """Settings that change during the first images of the run, the burn-in."""
 
     burn_in: Annotated[int, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")] = 0
-    """length of the burn-in, in images; the --final settings apply after it"""
+    """length of the burn-in, in real images of discriminator updates (--batch-size times --d-steps
+    in each step); the --final settings apply after it"""
     schedule: Literal["cosine", "linear"] = "cosine"
     """shape of the change"""
     final_learning_rate: Rate | None = None
