@@ -6,7 +6,7 @@ Those of the method are in `method_settings.py`, those of the data in `jaxgan.da
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from jaxgan.constraints import Count, Index, Range, check_fields
 from jaxgan.data_settings import DataSettings
@@ -172,54 +172,55 @@ def _check_method(config: Config) -> None:
     """Raises `UsageError` for settings of the method that exclude or need one another."""
     _check_burn_in(config)
     _check_classes(config)
-    heads = config.rotation or (config.conditional and config.d_conditioning != "projection")
-    approximate = config.approximate_r1 or config.approximate_r2
-    needs = (
-        (config.g_rotation and not config.rotation, "--g-rotation needs --rotation"),
-        (
-            heads and config.pack > 1,
-            "--rotation, and a --d-conditioning other than projection, need --pack 1",
-        ),
-        (
-            (config.augment_probability != 1 or config.final_augment_probability is not None)
-            and not config.augment,
-            "--augment-probability and --final-augment-probability need --augment",
-        ),
-        (
-            (config.consistency or config.fake_consistency) and not config.consistency_augment,
-            "--consistency and --fake-consistency need --consistency-augment",
-        ),
-        (
-            config.latent_consistency and not config.latent_noise,
-            "--latent-consistency needs a --latent-noise above 0",
-        ),
-        (
-            approximate and config.precision == "bfloat16",
-            "--approximate-r1 and --approximate-r2 need --precision float32: in bfloat16, the "
-            "differences are rounding errors",
-        ),
-        (
-            (config.r1 and config.approximate_r1) or (config.r2 and config.approximate_r2),
-            "--r1 and --approximate-r1 exclude each other, and so do --r2 and --approximate-r2",
-        ),
-        (
-            config.batch_size % config.pack,
-            f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}",
-        ),
-        (
-            config.batch_size * (config.d_steps + config.fresh_generator_batch) >= 2**31,
-            f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below "
-            "2**31, with one more batch for --fresh-generator-batch",
-        ),
-        (
-            config.decay_steps and config.steps > config.decay_steps,
-            f"--steps {config.steps} is more than --decay-steps {config.decay_steps}, from which "
-            "the learning rates are 0",
-        ),
+    _check_penalties(config)
+    per_step = config.batch_size * (config.d_steps + config.fresh_generator_batch)
+    probability = config.augment_probability, config.final_augment_probability
+    refuse(config.g_rotation and not config.rotation, "--g-rotation needs --rotation")
+    refuse(
+        probability != (1, None) and not config.augment,
+        "--augment-probability and --final-augment-probability need --augment",
     )
-    for wrong, message in needs:
-        if wrong:
-            raise UsageError(message)
+    refuse(
+        config.batch_size % config.pack,
+        f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}",
+    )
+    refuse(
+        per_step >= 2**31,
+        f"--batch-size {config.batch_size} times --d-steps {config.d_steps} must be below 2**31, "
+        "with one more batch for --fresh-generator-batch",
+    )
+    refuse(
+        config.decay_steps and config.steps > config.decay_steps,
+        f"--steps {config.steps} is more than --decay-steps {config.decay_steps}, from which the "
+        "learning rates are 0",
+    )
+
+
+def refuse(wrong: Any, message: str) -> None:
+    """Raises `UsageError` if something is wrong."""
+    if wrong:
+        raise UsageError(message)
+
+
+def _check_penalties(config: Config) -> None:
+    approximate = config.approximate_r1 or config.approximate_r2
+    refuse(
+        (config.consistency or config.fake_consistency) and not config.consistency_augment,
+        "--consistency and --fake-consistency need --consistency-augment",
+    )
+    refuse(
+        config.latent_consistency and not config.latent_noise,
+        "--latent-consistency needs a --latent-noise above 0",
+    )
+    refuse(
+        approximate and config.precision == "bfloat16",
+        "--approximate-r1 and --approximate-r2 need --precision float32: in bfloat16, the "
+        "differences are rounding errors",
+    )
+    refuse(
+        (config.r1 and config.approximate_r1) or (config.r2 and config.approximate_r2),
+        "--r1 and --approximate-r1 exclude each other, and so do --r2 and --approximate-r2",
+    )
 
 
 def _check_burn_in(config: Config) -> None:
@@ -243,13 +244,21 @@ def _check_classes(config: Config) -> None:
         "--d-conditioning": config.d_conditioning != "projection",
     }
     for flag, given in changed.items():
-        if given and not config.conditional:
-            raise UsageError(f"{flag} needs --conditional")
+        refuse(given and not config.conditional, f"{flag} needs --conditional")
     usual = "batch" if config.network in ("dcgan", "resnet") else "none"
-    if config.g_conditioning == "norm" and (config.g_norm or usual) in ("none", "spectral"):
-        raise UsageError("--g-conditioning norm needs --g-norm batch, layer or instance")
-    if config.classification != 1 and config.d_conditioning == "projection":
-        raise UsageError("--classification needs another --d-conditioning than projection")
+    refuse(
+        config.g_conditioning == "norm" and (config.g_norm or usual) in ("none", "spectral"),
+        "--g-conditioning norm needs --g-norm batch, layer or instance",
+    )
+    refuse(
+        config.classification != 1 and config.d_conditioning == "projection",
+        "--classification needs another --d-conditioning than projection",
+    )
+    heads = config.rotation or (config.conditional and config.d_conditioning != "projection")
+    refuse(
+        heads and config.pack > 1,
+        "--rotation, and a --d-conditioning other than projection, need --pack 1",
+    )
 
 
 def _check_processes(config: Config) -> None:
