@@ -125,15 +125,20 @@ def test_burn_in_is_counted_in_images_for_both_networks():
 
 def test_flags_are_passed_to_the_optimizers(monkeypatch):
     seen = []
-    monkeypatch.setattr(build, "adam", lambda *args: seen.append(args) or optax.sgd(1.0))
-    build.build_optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9))
-    assert seen == [(3e-4, 0.1, 0.9)] * 2
+    make = lambda *args: seen.append(args) or optax.sgd(1.0)
+    monkeypatch.setattr(build, "make_optimizer", make)
+    build.build_optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9, weight_decay=0.2))
+    assert seen == [("adam", 3e-4, 0.1, 0.9, 0.2)] * 2
+    seen.clear()
+    own = {"g_learning_rate": 1e-4, "g_beta1": 0.0, "d_beta2": 0.5, "d_beta1": 0.7}
+    build.build_optimizers(Config(learning_rate=3e-4, beta2=0.9, optimizer="lion", **own))
+    assert seen == [("lion", 1e-4, 0.0, 0.9, 0.0), ("lion", 3e-4, 0.7, 0.5, 0.0)]
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"augment": ("colour",)}, "unknown value 'colour' of --augment; known: color"),
+        ({"augment": ("colour",)}, "unknown value 'colour' of --augment; known: flip, color"),
         ({"schedule": "steps"}, "unknown value 'steps' of --schedule; known: cosine, linear"),
         ({"network": "vgg"}, "unknown value 'vgg' of --network; known: mlp, dcgan, resnet, r3gan"),
         ({"loss": "lsgan"}, "unknown value 'lsgan' of --loss; known: minimax"),
