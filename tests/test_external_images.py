@@ -128,7 +128,7 @@ def test_random_images_are_taken_of_more(tmp_path, features, shown):
     [
         ({"dataset": None}, "name the data to compare images with: --dataset or --data-file"),
         ({"dataset": "ring"}, "compared with images, and ring has none"),
-        ({"stored": True}, "--stored shows the results of runs"),
+        ({"stored": True}, "--stored shows earlier results as they are: remove --images"),
         ({"resize": 28}, "--resize is for folders of pictures"),
         ({"samples": 1}, "--samples 1 must be at least 2"),
     ],

@@ -350,8 +350,12 @@ def test_training_is_evaluated_by_inception(tmp_path, monkeypatch):
     kept = read_json(run / "config.json")["config"]["inception"]
     assert kept == str(tmp_path / "weights.pth")
     assert evaluate.read_description(run).config.inception == tmp_path / "weights.pth"
-    # It does not identify a run.
-    train.main(dataclasses.replace(config, inception=None))
+    moved = tmp_path / "elsewhere" / "weights.pth"
+    train.main(dataclasses.replace(config, inception=moved))
+    # Scores of other features would be compared with those that were logged.
+    with pytest.raises(UsageError, match="inception is given there and not given now"):
+        train.main(dataclasses.replace(config, inception=None))
+    train.main(dataclasses.replace(config, inception=None, evaluate_every=None))
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ class Config(
 
 BOOKKEEPING = frozenset(
     "steps recipe data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every devices distributed coordinator num_processes "
+    "checkpoint_every evaluate_every inception devices distributed coordinator num_processes "
     "process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its

@@ -194,6 +194,9 @@ def check_same_run(directory: Path, before: Description, now: Description) -> No
     """
     old, new = _settings(before.config), _settings(now.config)
     pairs = {name: (old[name], new[name]) for name in new if name not in BOOKKEEPING}
+    if old["evaluate_every"] and new["evaluate_every"]:  # Else, there are no scores to compare.
+        given = ("not given", "given")
+        pairs["inception"] = tuple(given[each["inception"] is not None] for each in (old, new))
     pairs["dataset"] = (before.dataset.name, now.dataset.name)
     if before.dataset.name == now.dataset.name:
         pairs["data (fingerprint)"] = (before.dataset.fingerprint, now.dataset.fingerprint)
