@@ -119,6 +119,8 @@ def test_invalid_evaluations_are_rejected(evaluated, results, tmp_path):
         (evaluate.Config((tmp_path / "empty",)), "is not a run directory"),
         (evaluate.Config((evaluated,), samples=1), "--samples 1 must be at least 2"),
         (evaluate.Config((evaluated,), repeats=0), "--repeats 0 must be at least 1"),
+        (evaluate.Config((evaluated,), stored=True, samples=50), "remove --samples"),
+        (evaluate.Config((evaluated,), stored=True, against="train"), "remove --against"),
         (evaluate.Config((evaluated, evaluated / ".")), "is given twice"),
         (evaluate.Config((evaluated / "config.json",)), "is not a run directory"),
         (
@@ -166,7 +168,8 @@ def test_damaged_files_are_named(evaluated, results, tmp_path, file, content, st
     if content is not None:
         (copy / file).write_text(content)
     with pytest.raises((UsageError, RunError), match=words) as refused:
-        evaluate.main(evaluate.Config((copy,), samples=250, repeats=1, stored=stored))
+        settings = {"stored": True} if stored else {"samples": 250, "repeats": 1}
+        evaluate.main(evaluate.Config((copy,), **settings))
     assert "\n" not in str(refused.value)
 
 
