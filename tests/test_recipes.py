@@ -153,7 +153,7 @@ def classify(logits, labels):
 
 
 def data_to_data(found, labels):
-    """ReACGAN, Kang et al. 2021, eq. 10, image by image."""
+    """ReACGAN, Kang et al. 2021, image by image."""
     e, p, m, t = normalized(found.embeddings), normalized(found.proxies), 0.98, 0.5
     costs = []
     for i, label in enumerate(labels):

@@ -77,7 +77,7 @@ def relativistic() -> Loss:
 
 
 def relativistic_average() -> Loss:
-    """Returns the relativistic average loss (RaGAN, Jolicoeur-Martineau 2018, algorithm 2).
+    """Returns the relativistic average loss (RaGAN, Jolicoeur-Martineau 2018).
 
     The cross-entropy of each logit minus the mean logit of the other kind of images: real images
     should have larger logits than the average generated one, for the discriminator, and smaller

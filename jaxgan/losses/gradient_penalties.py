@@ -57,7 +57,7 @@ def gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
 def one_sided_gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     """Returns the loss plus weight times max(0, norm - 1)^2 of gradients as in `gradient_penalty`.
 
-    WGAN-LP (Petzka et al. 2018, "On the regularization of Wasserstein GANs", eq. 8).
+    WGAN-LP (Petzka et al. 2018, "On the regularization of Wasserstein GANs").
     """
     return _penalize_norms(loss, weight, _between, lambda norms: jnp.square(jax.nn.relu(norms - 1)))
 
@@ -65,7 +65,7 @@ def one_sided_gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> L
 def zero_centered_gradient_penalty(loss: Loss, weight: float | Schedule = 10.0) -> Loss:
     """Returns the loss plus weight times norm^2 of gradients as in `gradient_penalty`.
 
-    0-GP (Thanh-Tung et al. 2019, "Improving generalization and stability of GANs", eq. 8).
+    0-GP (Thanh-Tung et al. 2019, "Improving generalization and stability of GANs").
     """
     return _penalize_norms(loss, weight, _between, jnp.square)
 

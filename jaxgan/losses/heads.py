@@ -21,8 +21,8 @@ TEMPERATURE = 0.5
 def auxiliary_classifier(loss: Loss, weight: float) -> Loss:
     """Returns the loss plus weight times the cross-entropy of the discriminator's class logits.
 
-    AC-GAN (Odena et al. 2017, "Conditional image synthesis with auxiliary classifier GANs",
-    eq. 2 and 3): of real and of generated images for the discriminator, of generated images for the
+    AC-GAN (Odena et al. 2017, "Conditional image synthesis with auxiliary classifier
+    GANs"): of real and of generated images for the discriminator, of generated images for the
     generator.
     """
 
@@ -39,8 +39,8 @@ def auxiliary_classifier(loss: Loss, weight: float) -> Loss:
 def data_to_data_cross_entropy(loss: Loss, weight: float) -> Loss:
     """Returns the loss plus weight times the data-to-data cross-entropy of ReACGAN.
 
-    Kang et al. 2021, "Rebooting ACGAN", eq. 10, with margins of 0.98 and 0.02 and a temperature of
-    0.5, without the subtraction of a maximum in the authors' code, which is not in the paper: of
+    Kang et al. 2021, "Rebooting ACGAN", with margins of 0.98 and 0.02 and a temperature of 0.5, and
+    without the maximum that the authors' code subtracts from the similarities: of
     real images for the discriminator, of generated images for the generator. Similarities are
     cosines. Each image is attracted by the proxy of its class, and repelled by the images of other
     classes in the batch.
@@ -63,7 +63,7 @@ def data_to_data_cross_entropy(loss: Loss, weight: float) -> Loss:
 def rotation(loss: Loss, weight: float, generator_weight: float) -> Loss:
     """Returns the loss plus the cross-entropy of the rotations that a discriminator recognizes.
 
-    SSGAN (Chen et al. 2019, "Self-supervised GANs via auxiliary rotation loss", eq. 3 and 4): real
+    SSGAN (Chen et al. 2019, "Self-supervised GANs via auxiliary rotation loss"): real
     images rotated by 0, 90, 180 and 270 degrees, a quarter of the batch each, for the
     discriminator, and generated ones for the generator.
     weight, generator_weight: of the two players.
@@ -88,7 +88,7 @@ def rotation(loss: Loss, weight: float, generator_weight: float) -> Loss:
 
 
 def slicing(loss: Loss) -> Loss:
-    """Returns the loss of a slicing adversarial network (SAN, Takida et al. 2024, eq. 13).
+    """Returns the loss of a slicing adversarial network (SAN, Takida et al. 2024).
 
     The last layer has a direction of unit norm. The given loss trains the features, and the
     Wasserstein loss trains the direction.

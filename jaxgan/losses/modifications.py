@@ -12,7 +12,7 @@ from jaxgan.schedules import Schedule, at
 def label_smoothing(loss: Loss, amount: float) -> Loss:
     """Returns a cross-entropy loss whose target for real images is 1 - amount.
 
-    One-sided label smoothing (Salimans et al. 2016, section 3.4): the target for generated images
+    One-sided label smoothing (Salimans et al. 2016): the target for generated images
     remains 0, and the generator's loss is the same.
     Raises `UsageError` for a loss that is not a cross-entropy.
     """

@@ -17,7 +17,7 @@ LECAM_DECAY = 0.99
 def consistency(loss: Loss, weight: float | Schedule, transform: Augmentation) -> Loss:
     """Returns the loss plus weight times (D(x) - D(T(x)))^2 at real images.
 
-    CR-GAN (Zhang et al. 2020, "Consistency regularization for GANs", eq. 3).
+    CR-GAN (Zhang et al. 2020, "Consistency regularization for GANs").
     transform: T, `(key, images, step) -> images`.
     """
     return _penalize_changes(loss, weight, lambda inputs: inputs.real, transform)
@@ -27,7 +27,7 @@ def fake_consistency(loss: Loss, weight: float | Schedule, transform: Augmentati
     """Returns the loss plus weight times (D(x) - D(T(x)))^2 at generated images.
 
     With `consistency`, balanced consistency regularization (bCR, Zhao et al. 2021, "Improved
-    consistency regularization for GANs", algorithm 1). transform: as in `consistency`.
+    consistency regularization for GANs"). transform: as in `consistency`.
     """
     return _penalize_changes(loss, weight, lambda inputs: inputs.fake, transform)
 
@@ -35,7 +35,7 @@ def fake_consistency(loss: Loss, weight: float | Schedule, transform: Augmentati
 def latent_consistency(
     loss: Loss, weight: float | Schedule, generator_weight: float = 0.5, latent_noise: float = 0.05
 ) -> Loss:
-    """Returns the loss with latent consistency regularization (zCR, Zhao et al. 2021, algorithm 2).
+    """Returns the loss with latent consistency regularization (zCR, Zhao et al. 2021).
 
     Images are generated from latents z and from z plus noise. Weight times the mean squared
     difference of their logits is added to the discriminator's loss, and `generator_weight` times
@@ -64,7 +64,7 @@ def logit_centering(loss: Loss, weight: float | Schedule) -> Loss:
     """Returns the loss plus weight times (D(real) + D(fake))^2 of pairs.
 
     It keeps the logits of relativistic losses, of which only differences are trained, close to zero
-    (Lin et al. 2025, "Adversarial flow models", eq. 9, with a weight of 0.01).
+    (Lin et al. 2025, "Adversarial flow models", with a weight of 0.01).
     """
 
     def discriminator(critic: Critic, inputs: LossInputs):
@@ -77,7 +77,7 @@ def logit_centering(loss: Loss, weight: float | Schedule) -> Loss:
 def lecam(loss: Loss, weight: float | Schedule, start: int = 0) -> Loss:
     """Returns the loss plus weight times LeCam's regularizer.
 
-    Tseng et al. 2021, "Regularizing generative adversarial networks under limited data", eq. 4, as
+    Tseng et al. 2021, "Regularizing generative adversarial networks under limited data", as
     in the authors' code: max(0, D(real) - average of D(fake))^2 plus
     max(0, average of D(real) - D(fake))^2, where the averages are exponential moving averages over
     the updates. They are the loss's state.

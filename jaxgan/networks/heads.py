@@ -82,7 +82,7 @@ def output_heads(
 
 
 class Slice(nn.Module):
-    """The last layer of a slicing adversarial network (Takida et al. 2024, section 5).
+    """The last layer of a slicing adversarial network (Takida et al. 2024).
 
     With classes, the weights are those of all classes plus those of the class, as in projection.
     """
