@@ -50,7 +50,7 @@ def train_and_evaluate(name: str, options: argparse.Namespace) -> dict:
         clock = budget.processor_time(process, CORES)
         rate = budget.stop_after(process, run, SEEDS * options.seconds, clock)
         command = [sys.executable, "-m", "jaxgan.evaluate", str(run), "--repeats", "1"]
-        command += ["--samples", str(options.samples)]
+        command += ["--samples", str(options.samples), "--no-cas"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         evaluation = json.loads((run / "evaluation.json").read_text())
         if options.pictures:

@@ -105,6 +105,7 @@ def make_settings(config: Config, conditional: bool):
         statistics=read,
         conditional=conditional,
         nearest=config.nearest,
+        cas=config.cas,
     )
 
 

@@ -42,7 +42,8 @@ class Settings(NamedTuple):
     with; the other split is scored for comparison. extractor: features that replace those of a
     classifier. statistics: those that replace the real samples. conditional: whether to score real
     samples by the metrics of conditional GANs, too. nearest: whether to search for copies of
-    training examples.
+    training examples. cas: whether to compute the classification accuracy score of conditional
+    GANs.
     """
 
     samples: int
@@ -51,6 +52,7 @@ class Settings(NamedTuple):
     statistics: Statistics | None = None
     conditional: bool = False
     nearest: bool = False
+    cas: bool = True
 
 
 class Neighbors(NamedTuple):
@@ -109,6 +111,8 @@ def load_reference(run: Description, settings: Settings) -> Reference:
     train, test = splits.train, splits.test
     check_settings(settings, train)
     protocol = PROTOCOLS[type(train)](run, splits, settings.extractor)
+    if not settings.cas:
+        protocol = protocol._replace(classification_accuracy=None)
     if settings.statistics is not None:
         limits = ()
     else:
@@ -212,6 +216,7 @@ def _score_other_split(reference: Reference) -> tuple[dict[str, float], list[str
     known = f"{train.fingerprint} {reference.splits.test.fingerprint} scores"
     statistics = None if settings.statistics is None else settings.statistics.digest
     options = f"{conditional} {reference.count} {settings.against} {statistics} {settings.nearest}"
+    options += "" if settings.cas else " without CAS"
     name = f"{known} {options} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
     split = "test" if settings.against == "train" else "train"
     count = available(other, protocol.num_samples(reference.count))

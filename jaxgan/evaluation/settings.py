@@ -54,6 +54,9 @@ class EvaluationSettings:
     it, for FID; metrics that need individual real samples, such as KID, are then empty"""
     write_statistics: Path | None = None
     """.npz file to write, with the mean and the covariance of the features of the real samples"""
+    cas: bool = True
+    """compute the classification accuracy score (CAS) of conditional runs, for which a classifier
+    is trained on the samples of each seed: minutes on a CPU"""
     nearest: bool = False
     """search for copies of training examples; of images, nearest.png shows the closest samples"""
     stored: bool = False
