@@ -175,7 +175,8 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
     import jax
 
     from jaxgan.evaluation.scores import score_generator
-    from jaxgan.runs.generators import load_generator, read_about
+    from jaxgan.runs.generator_files import read_about
+    from jaxgan.runs.generators import load_generator
     from jaxgan.runs.summary import mean_and_std
 
     step, sample = read_about(directory).get("step"), load_generator(directory, standardized=True)

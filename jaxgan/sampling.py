@@ -60,24 +60,44 @@ class Sampler(NamedTuple):
     latent_size: int
     num_classes: int | None = None
 
+    def latents(
+        self, key: jax.Array, num_samples: int, truncation: float | None = None
+    ) -> jax.Array:
+        """Returns latents `[num_samples, latent_size]` from N(0, 1).
+
+        truncation: the largest absolute value, beyond which values are drawn again (Brock et al.
+        2019, section 3.1); None for no limit.
+        """
+        shape, key = (num_samples, self.latent_size), stream(key, "sample")
+        if truncation is None:
+            return jax.random.normal(key, shape)
+        return jax.random.truncated_normal(key, -truncation, truncation, shape)
+
+    def decode(self, variables: dict, latents: jax.Array, labels=None) -> jax.Array:
+        """Returns the images `[n, ...]` of latents `[n, latent_size]`.
+
+        variables: the generator's Flax variables. labels: for a conditional generator, `[n]` or one
+        for all; by default the classes in turn.
+        Raises `UsageError` for labels outside the classes.
+        """
+        if self.num_classes is None and labels is not None:
+            raise UsageError("this generator is not conditional: it takes no labels")
+        if self.num_classes is not None:
+            count = len(latents)
+            labels = cycle_classes(count, self.num_classes) if labels is None else labels
+            if not isinstance(labels, jax.core.Tracer):
+                _check_labels(np.asarray(labels), count, self.num_classes)
+            labels = jnp.broadcast_to(jnp.asarray(labels), (count,))
+        return apply(self.module, variables, latents, labels)
+
     def sample(
         self, variables: dict, key: jax.Array, num_samples: int, labels: jax.Array | None = None
     ) -> jax.Array:
         """Returns images `[num_samples, ...]`; the same key gives the same latents.
 
-        variables: the generator's Flax variables. labels: for a conditional generator,
-        `[num_samples]` or one for all; by default the classes in turn.
-        Raises `UsageError` for labels outside the classes.
+        variables, labels: as in `decode`.
         """
-        latents = jax.random.normal(stream(key, "sample"), (num_samples, self.latent_size))
-        if self.num_classes is None and labels is not None:
-            raise UsageError("this generator is not conditional: it takes no labels")
-        if self.num_classes is not None:
-            labels = cycle_classes(num_samples, self.num_classes) if labels is None else labels
-            if not isinstance(labels, jax.core.Tracer):
-                _check_labels(np.asarray(labels), num_samples, self.num_classes)
-            labels = jnp.broadcast_to(jnp.asarray(labels), (num_samples,))
-        return apply(self.module, variables, latents, labels)
+        return self.decode(variables, self.latents(key, num_samples), labels)
 
     def with_batch_statistics(
         self,

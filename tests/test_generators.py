@@ -12,7 +12,8 @@ from jaxgan.gan import gan
 from jaxgan.networks import NETWORKS
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import describe_run
-from jaxgan.runs.generators import load_generator, save_generator
+from jaxgan.runs.generator_files import save_generator
+from jaxgan.runs.generators import load_generator
 
 KEY = jax.random.key(0)
 

@@ -84,7 +84,7 @@ def read_description(run: Path) -> Description:
 
 def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
     """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
-    from jaxgan.runs.generators import is_saved
+    from jaxgan.runs.generator_files import is_saved
 
     directory = run / ("generator-best" if best else "generator")
     folders = {str(about.config.seed): directory}
@@ -107,7 +107,7 @@ def result_name(best: bool) -> str:
 def read_stored(run: Path, about: Description, best: bool) -> dict:
     """Returns the stored results of a run. Raises `RunError` if there are none, or old ones."""
     from jaxgan.evaluation.table import format_table
-    from jaxgan.runs.generators import read_about
+    from jaxgan.runs.generator_files import read_about
 
     path = run / result_name(best)
     result = read_json(path)

@@ -23,9 +23,10 @@ class Checkpoints:
     In a run of several processes, all of them make the same calls with the same states, and one
     writes. A checkpoint has the name of its step only when it is complete, and it contains the
     digest of its state. Errors of the disk are raised as `RunError`, perhaps by a later call.
+    read_only: whether to leave everything in the directory as it is.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, read_only: bool = False):
         import orbax.checkpoint as ocp
         from absl import logging as absl_logging
 
@@ -34,14 +35,16 @@ class Checkpoints:
             logging.CRITICAL
         )  # Its errors also arrive as exceptions.
         # The unfinished checkpoints of a killed process. Orbax would remove them at a later time.
-        if distributed.is_first():
+        if distributed.is_first() and not read_only:
             for unfinished in directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(unfinished)
         self.directory = directory
         self._args = ocp.args
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT),
+            options=ocp.CheckpointManagerOptions(
+                max_to_keep=None if read_only else KEPT, read_only=read_only
+            ),
         )
 
     def save(self, step: int, state: Any) -> None:
@@ -82,7 +85,7 @@ class Checkpoints:
         damaged = []
         for step in sorted(self._manager.all_steps(), reverse=True):
             try:
-                state = self._restore(step, template)
+                state = self.read(step, template)
             except Exception as error:  # Orbax passes on the errors of its storage.
                 if reason := system_reason(error):
                     raise RunError(
@@ -101,7 +104,11 @@ class Checkpoints:
             )
         return None
 
-    def _restore(self, step: int, template: Any) -> Any:
+    def read(self, step: int, template: Any) -> Any:
+        """Returns the state of a step, of NumPy arrays. template: a state of arrays or shapes.
+
+        Raises errors of many types for a checkpoint that is missing, damaged or unreadable.
+        """
         expected = {
             path: np.empty(x.shape, x.dtype) for path, x in leaves_by_path(template).items()
         }

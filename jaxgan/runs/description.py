@@ -21,6 +21,7 @@ class DatasetInfo(NamedTuple):
     """What is known of a data set without loading it; the fields of `jaxgan.data`'s data sets.
 
     holds: its content in a few words. class_names: the names of the classes, if they are known.
+    class_frequencies: their frequencies, None without classes and for runs of earlier versions.
     remark: what the user was told of the data, such as what was passed over.
     """
 
@@ -31,6 +32,7 @@ class DatasetInfo(NamedTuple):
     bounded: bool = True
     num_classes: int | None = None
     class_names: tuple[str, ...] = ()
+    class_frequencies: tuple[float, ...] | None = None
     remark: str = ""
 
 
@@ -55,6 +57,17 @@ class Description(NamedTuple):
         """The seeds of the run; None for a single one."""
         first, count = self.config.seed, self.config.seeds
         return range(first, first + count) if count > 1 else None
+
+    def index_of(self, seed: int | None) -> int:
+        """Returns the index of a seed among those of the run; 0, of the first one, for None.
+
+        Raises `UsageError` for a seed that the run does not have.
+        """
+        seeds = self.seeds or range(self.config.seed, self.config.seed + 1)
+        if seed is not None and seed not in seeds:
+            known = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+            raise UsageError(f"the run has {known}, and no seed {seed}")
+        return 0 if seed is None else seeds.index(seed)
 
     def to_json(self) -> dict:
         """Returns the description as JSON holds it."""
@@ -82,7 +95,7 @@ def describe_run(
     remarks: what `jaxgan.data.load` remarked. devices: the number of devices that the run uses.
     parameters: the number of parameters of each network.
     """
-    now = _surroundings(devices)
+    now, frequencies = _surroundings(devices), getattr(dataset, "class_frequencies", None)
     info = DatasetInfo(
         name=dataset.name,
         holds=dataset.describe(),
@@ -91,6 +104,7 @@ def describe_run(
         bounded=dataset.bounded,
         num_classes=dataset.num_classes,
         class_names=tuple(getattr(dataset, "class_names", ())),
+        class_frequencies=None if frequencies is None else tuple(map(float, frequencies)),
         remark="; ".join(remarks),
     )
     entry = {"step": 0, **now, "log_every": config.log_every}
@@ -145,9 +159,8 @@ def from_json(content: dict) -> Description:
     """
     try:
         config = _config(content["config"])
-        tuples = ("shape", "class_names")
         dataset = DatasetInfo(
-            **{k: tuple(v) if k in tuples else v for k, v in content["dataset"].items()}
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in content["dataset"].items()}
         )
         versions, device = dict(content["versions"]), dict(content["device"])
         surroundings = {"versions": versions, "device": device}

@@ -1,76 +1,128 @@
-"""Saved generators, which can be loaded without the rest of the run."""
+"""Generators of runs, loaded to draw samples from them."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import jax
-import numpy as np
-from flax import traverse_util
 
-from jaxgan import store
 from jaxgan.data.float_arrays import to_units
 from jaxgan.errors import RunError, UsageError, first_line
-from jaxgan.files import read_json, write_json
+from jaxgan.generator_settings import GeneratorSettings
 from jaxgan.keys import key_of_seed
 from jaxgan.runs import description
-from jaxgan.runs.build import UNITS, build_networks
+from jaxgan.runs.build import UNITS, build_gan, build_networks
 from jaxgan.runs.description import Description
+from jaxgan.runs.generator_files import ABOUT, read_weights
+from jaxgan.runs.states import read_state, state_of_seed
 from jaxgan.sampling import Sampler
 
-WEIGHTS = "weights.safetensors"
-EARLIER_WEIGHTS = "weights.npz"
-"""The file of weights that versions up to 0.2 wrote."""
-ABOUT = "generator.json"
+FOLDERS = {"averaged": "generator", "best": "generator-best"}
+"""The folders of a run's saved generators, by kind."""
 
 
-def save_generator(directory: Path, variables: dict, about: dict, of_run: Description) -> None:
-    """Writes a generator so that `load_generator` can rebuild it. Raises `OSError`.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generator:
+    """A generator with its parameters, which is called as `(key, num_samples, labels=None)`.
 
-    variables: those of Flax, `{"params": ..., ...}`. about: its step, and what else is known of it.
-    of_run: the description of its run.
+    sampler: the generator without its parameters. variables: its Flax variables. of_run: the
+    description of its run. step: the number of steps that it was trained for. units: the mean and
+    the deviation of floating-point data, None for samples as the network computes them.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    store.save(directory / WEIGHTS, jax.tree.map(np.asarray, variables))
-    write_json(directory / ABOUT, {**about, **of_run.to_json()})
-    (directory / EARLIER_WEIGHTS).unlink(missing_ok=True)
+
+    sampler: Sampler
+    variables: dict
+    of_run: Description
+    step: int
+    units: dict | None = None
+
+    @property
+    def latent_size(self) -> int:
+        """The number of values of a latent."""
+        return self.sampler.latent_size
+
+    @property
+    def num_classes(self) -> int | None:
+        """The number of classes of a conditional GAN, else None."""
+        return self.sampler.num_classes
+
+    def latents(self, key: jax.Array, num_samples: int, truncation: float | None = None):
+        """Returns latents `[num_samples, latent_size]` from N(0, 1); see `Sampler.latents`."""
+        return self.sampler.latents(key, num_samples, truncation)
+
+    def decode(self, latents: jax.Array, labels=None) -> jax.Array:
+        """Returns the samples `[n, ...]` of latents `[n, latent_size]`.
+
+        labels: for a conditional GAN, `[n]` or one for all; by default the classes in turn.
+        Raises `UsageError` for labels outside the classes.
+        """
+        samples = self.sampler.decode(self.variables, latents, labels)
+        return samples if self.units is None else to_units(samples, **self.units)
+
+    def __call__(self, key: jax.Array, num_samples: int, labels=None) -> jax.Array:
+        """Returns samples `[num_samples, ...]`, from the same latents as `GAN.sample`."""
+        return self.decode(self.latents(key, num_samples), labels)
 
 
-def read_about(directory: Path) -> dict:
-    """Returns what `generator.json` says, such as "step"; an empty object if it is missing."""
-    return read_json(directory / ABOUT)
+def load_generator(
+    path: str | Path,
+    which: Literal["averaged", "best", "raw"] = "averaged",
+    *,
+    seed: int | None = None,
+    step: int | None = None,
+    standardized: bool = False,
+) -> Generator:
+    """Returns a generator of a run.
 
-
-def is_saved(directory: Path) -> bool:
-    """Returns whether a directory holds a generator."""
-    return (directory / ABOUT).exists() and any(
-        (directory / name).exists() for name in (WEIGHTS, EARLIER_WEIGHTS)
-    )
-
-
-def load_generator(directory: str | Path, standardized: bool = False) -> Callable[..., jax.Array]:
-    """Returns the function `(key, num_samples, labels=None) -> samples` of a saved generator.
-
-    directory: `generator/` of a run, or `generator/<seed>/` of a run with several seeds.
-    standardized: whether to return samples of floating-point data standardized, as the generator
-    computes them, instead of in the units of the data.
-    The function returns an array `[num_samples, ...]`, from the same latents as `GAN.sample` with
-    the same key. labels: for a conditional GAN, `[num_samples]` or one for all; by default the
-    classes in turn.
-    Raises `RunError` for a generator that is missing or damaged.
+    path: a run directory, or a folder with one saved generator, such as `generator/3` of a run.
+    which: "averaged", the exponential moving average; "best", the one with the best FID during
+        training; or "raw", the generator that was trained, without the average.
+    seed: of a run with several seeds; the first one by default. step: that of a kept checkpoint;
+    the last one by default. standardized: whether samples of floating-point data are standardized,
+    as the generator computes them, instead of in the units of the data.
+    Raises `UsageError` for a generator that a run does not have, and `RunError` for one that is
+    missing or damaged.
     """
-    directory = Path(directory)
+    path = Path(path)
+    if (path / ABOUT).exists() or not (path / "config.json").exists():
+        if (which, seed, step) != ("averaged", None, None):
+            raise UsageError(f"{path} is not a run directory: it holds at most one generator")
+        return _load_saved(path, standardized)
+    of_run = description.read(path / "config.json")
+    index = of_run.index_of(seed)
+    if which == "best" and step is not None:
+        raise UsageError("the best generator is of one step: leave out --step")
+    if which == "best" and not (path / FOLDERS["best"]).is_dir():
+        raise UsageError(
+            f"{path} has no best generator: it is kept by a run on images with --evaluate-every"
+        )
+    name = "" if of_run.seeds is None else str(of_run.seeds[index])
+    if which == "best" or (which == "averaged" and step is None):
+        return _load_saved(path / FOLDERS[which] / name, standardized)
+    found = state_of_seed(of_run, read_state(path, of_run, step), seed)
+    model, key = build_gan(of_run.config, of_run.dataset), key_of_seed(of_run.config.seed + index)
+    if which == "averaged":
+        variables = jax.jit(model.averaged)(key, found)
+    else:
+        trained = found.generator
+        variables = {"params": trained.params, **trained.stats}
+    units = None
+    if not (standardized or of_run.dataset.bounded):
+        units = _load_saved(path / FOLDERS["averaged"] / name).units
+    return Generator(make_sampler(of_run), variables, of_run, int(found.step), units)
+
+
+def _load_saved(directory: Path, standardized: bool = False) -> Generator:
+    """Returns the generator in a folder. Raises `RunError` for one that is missing or damaged."""
     try:
         about = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
-        sampler, variables = make_sampler(description.from_json(about)), _weights(directory)
-        units = None if standardized else variables.pop(UNITS, None)
-        sample = partial(sampler.sample, variables)
-        if units is not None:
-            sample = lambda *args, **labels: to_units(
-                sampler.sample(variables, *args, **labels), **units
-            )
-        jax.eval_shape(lambda: sample(key_of_seed(0), 1))
+        of_run, variables = description.from_json(about), read_weights(directory)
+        units = variables.pop(UNITS, None)
+        units = None if standardized else units
+        step = int(about.get("step", 0))
+        generator = Generator(make_sampler(of_run), variables, of_run, step, units)
+        jax.eval_shape(lambda: generator(key_of_seed(0), 1))
     except UsageError:
         raise
     except Exception as error:  # Weights of another network raise errors of many types.
@@ -78,7 +130,18 @@ def load_generator(directory: str | Path, standardized: bool = False) -> Callabl
         if seeds := sorted(path.parent.name for path in directory.glob(f"*/{ABOUT}")):
             reason = f"it holds those of the seeds {', '.join(seeds)}: choose one"
         raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
-    return sample
+    return generator
+
+
+def load_chosen(settings: GeneratorSettings, standardized: bool = False) -> Generator:
+    """Returns the generator that the flags of a command choose. Raises as `load_generator` does."""
+    return load_generator(
+        settings.run,
+        settings.generator,
+        seed=settings.run_seed,
+        step=settings.step,
+        standardized=standardized,
+    )
 
 
 def make_sampler(of_run: Description) -> Sampler:
@@ -88,81 +151,3 @@ def make_sampler(of_run: Description) -> Sampler:
     return Sampler(
         generator, config.latent_size, dataset.num_classes if config.conditional else None
     )
-
-
-class Generators:
-    """The folders of a run's generators, `generator/` and `generator-best/`.
-
-    With several seeds, each of the two has a folder for every seed.
-    path: the folder of the run. seeds: those of a run with several seeds, else None.
-    """
-
-    def __init__(self, path: Path, seeds: Sequence[int] | None = None):
-        self.path, self.seeds = path, seeds
-        self._pending: tuple[dict, np.ndarray] | None = None
-
-    def folder(self, name: str, seed: int | None) -> Path:
-        """Returns the folder of a generator. seed: None for a single run."""
-        return self.path / name / ("" if seed is None else str(seed))
-
-    def each_seed(self, variables: dict, taken: np.ndarray) -> Iterator[tuple]:
-        """Yields each seed's index, number (None for a single run), steps taken and variables."""
-        if self.seeds is None:
-            yield 0, None, int(taken), variables
-            return
-        for k, seed in enumerate(self.seeds):
-            yield k, seed, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
-
-    def lacks(self, taken: np.ndarray) -> bool:
-        """Returns whether a generator is missing or older than the steps taken."""
-        for _, seed, steps, _ in self.each_seed({}, taken):
-            folder = self.folder("generator", seed)
-            step = read_about(folder).get("step")
-            if not is_saved(folder) or not isinstance(step, int) or step < steps:
-                return True
-        return False
-
-    def best_fid(self, seed: int | None, rows: Sequence[dict]) -> float:
-        """Returns the smallest FID of a seed so far, infinity if there is none.
-
-        rows: the lines of `metrics.jsonl`.
-        """
-        about = read_about(self.folder("generator-best", seed))
-        found = [*(row for row in rows if row.get("seed") == seed), about]
-        return min((each["fid"] for each in found if "fid" in each), default=np.inf)
-
-    def hold(self, variables: dict, taken: np.ndarray) -> None:
-        """Keeps the averaged generators of a checkpoint that is being written."""
-        self._pending = jax.tree.map(np.asarray, (variables, taken))
-
-    def drop(self) -> None:
-        """Discards the kept generators, because their checkpoint could not be written."""
-        self._pending = None
-
-    def holds(self) -> bool:
-        """Returns whether generators are kept, to be written with their checkpoint."""
-        return self._pending is not None
-
-    def write_held(self, of_run: Description) -> None:
-        """Writes the generators that were kept, once their checkpoint is complete.
-
-        So a saved generator implies that a checkpoint of its step was written. Raises `OSError`.
-        """
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            for _, seed, steps, own in self.each_seed(*pending):
-                self.save("generator", seed, own, {"step": steps}, of_run)
-
-    def save(
-        self, name: str, seed: int | None, variables: dict, about: dict, of_run: Description
-    ) -> None:
-        """Writes one generator. Raises `OSError`."""
-        about = about if seed is None else {**about, "seed": seed}
-        save_generator(self.folder(name, seed), variables, about, of_run)
-
-
-def _weights(directory: Path) -> dict:
-    if (directory / WEIGHTS).exists() or not (directory / EARLIER_WEIGHTS).exists():
-        return store.load(directory / WEIGHTS).arrays
-    with np.load(directory / EARLIER_WEIGHTS, allow_pickle=False) as file:
-        return traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")

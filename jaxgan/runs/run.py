@@ -15,7 +15,7 @@ from jaxgan.parallel.chunks import Chunk, steps_taken
 from jaxgan.runs import divergence
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.description import Description, continue_history
-from jaxgan.runs.generators import ABOUT, Generators
+from jaxgan.runs.generator_files import ABOUT, Generators
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.runs.pictures import Pictures
 from jaxgan.runs.summary import summarize_seeds

@@ -1,0 +1,24 @@
+"""The settings that choose a generator, which commands share."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxgan.constraints import Index
+
+
+@dataclasses.dataclass(frozen=True)
+class GeneratorSettings:
+    """Which generator to use."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """run directory, or a folder with one saved generator"""
+    generator: Literal["averaged", "best", "raw"] = "averaged"
+    """averaged: the exponential moving average; best: the one with the best FID during training
+    (see --evaluate-every of jaxgan.train); raw: the one that was trained, without the average"""
+    step: Index | None = None
+    """step of a kept checkpoint; if not given, the last one"""
+    run_seed: Index | None = None
+    """seed of a run with several seeds; if not given, the first one"""

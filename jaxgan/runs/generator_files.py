@@ -1,0 +1,123 @@
+"""The files of generators: saved so that they can be loaded without the rest of the run."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from jaxgan import store
+from jaxgan.files import read_json, write_json
+from jaxgan.runs.description import Description
+
+WEIGHTS = "weights.safetensors"
+EARLIER_WEIGHTS = "weights.npz"
+"""The file of weights that versions up to 0.2 wrote."""
+ABOUT = "generator.json"
+
+
+def save_generator(directory: Path, variables: dict, about: dict, of_run: Description) -> None:
+    """Writes a generator so that `load_generator` can rebuild it. Raises `OSError`.
+
+    variables: those of Flax, `{"params": ..., ...}`. about: its step, and what else is known of it.
+    of_run: the description of its run.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    store.save(directory / WEIGHTS, jax.tree.map(np.asarray, variables))
+    write_json(directory / ABOUT, {**about, **of_run.to_json()})
+    (directory / EARLIER_WEIGHTS).unlink(missing_ok=True)
+
+
+def read_about(directory: Path) -> dict:
+    """Returns what `generator.json` says, such as "step"; an empty object if it is missing."""
+    return read_json(directory / ABOUT)
+
+
+def read_weights(directory: Path) -> dict:
+    """Returns the variables of a saved generator.
+
+    Raises `OSError` where they cannot be read, and `ValueError` where they are damaged.
+    """
+    if (directory / WEIGHTS).exists() or not (directory / EARLIER_WEIGHTS).exists():
+        return store.load(directory / WEIGHTS).arrays
+    with np.load(directory / EARLIER_WEIGHTS, allow_pickle=False) as file:
+        return traverse_util.unflatten_dict({path: file[path] for path in file}, sep=".")
+
+
+def is_saved(directory: Path) -> bool:
+    """Returns whether a directory holds a generator."""
+    return (directory / ABOUT).exists() and any(
+        (directory / name).exists() for name in (WEIGHTS, EARLIER_WEIGHTS)
+    )
+
+
+class Generators:
+    """The folders of a run's generators, `generator/` and `generator-best/`.
+
+    With several seeds, each of the two has a folder for every seed.
+    path: the folder of the run. seeds: those of a run with several seeds, else None.
+    """
+
+    def __init__(self, path: Path, seeds: Sequence[int] | None = None):
+        self.path, self.seeds = path, seeds
+        self._pending: tuple[dict, np.ndarray] | None = None
+
+    def folder(self, name: str, seed: int | None) -> Path:
+        """Returns the folder of a generator. seed: None for a single run."""
+        return self.path / name / ("" if seed is None else str(seed))
+
+    def each_seed(self, variables: dict, taken: np.ndarray) -> Iterator[tuple]:
+        """Yields each seed's index, number (None for a single run), steps taken and variables."""
+        if self.seeds is None:
+            yield 0, None, int(taken), variables
+            return
+        for k, seed in enumerate(self.seeds):
+            yield k, seed, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
+
+    def lacks(self, taken: np.ndarray) -> bool:
+        """Returns whether a generator is missing or older than the steps taken."""
+        for _, seed, steps, _ in self.each_seed({}, taken):
+            folder = self.folder("generator", seed)
+            step = read_about(folder).get("step")
+            if not is_saved(folder) or not isinstance(step, int) or step < steps:
+                return True
+        return False
+
+    def best_fid(self, seed: int | None, rows: Sequence[dict]) -> float:
+        """Returns the smallest FID of a seed so far, infinity if there is none.
+
+        rows: the lines of `metrics.jsonl`.
+        """
+        about = read_about(self.folder("generator-best", seed))
+        found = [*(row for row in rows if row.get("seed") == seed), about]
+        return min((each["fid"] for each in found if "fid" in each), default=np.inf)
+
+    def hold(self, variables: dict, taken: np.ndarray) -> None:
+        """Keeps the averaged generators of a checkpoint that is being written."""
+        self._pending = jax.tree.map(np.asarray, (variables, taken))
+
+    def drop(self) -> None:
+        """Discards the kept generators, because their checkpoint could not be written."""
+        self._pending = None
+
+    def holds(self) -> bool:
+        """Returns whether generators are kept, to be written with their checkpoint."""
+        return self._pending is not None
+
+    def write_held(self, of_run: Description) -> None:
+        """Writes the generators that were kept, once their checkpoint is complete.
+
+        So a saved generator implies that a checkpoint of its step was written. Raises `OSError`.
+        """
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            for _, seed, steps, own in self.each_seed(*pending):
+                self.save("generator", seed, own, {"step": steps}, of_run)
+
+    def save(
+        self, name: str, seed: int | None, variables: dict, about: dict, of_run: Description
+    ) -> None:
+        """Writes one generator. Raises `OSError`."""
+        about = about if seed is None else {**about, "seed": seed}
+        save_generator(self.folder(name, seed), variables, about, of_run)
