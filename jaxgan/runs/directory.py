@@ -27,6 +27,7 @@ CONTENTS = (
     "evaluation.json",
     "evaluation-best.json",
     "nearest.png",
+    "sample.png",
     "config.json",
 )
 """Everything that a run writes. `config.json`, which identifies a run, is deleted last."""
