@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from jaxgan.data import Opened, open_data
 from jaxgan.errors import UsageError
 from jaxgan.runs.description import Description
 
@@ -28,6 +29,23 @@ def locate_data(
     folder = data_dir or (folder and find_path(folder, run)) or folder
     settings = dataclasses.replace(about.config, data_file=file, data_dir=folder)
     return about._replace(config=settings)
+
+
+def open_same_data(run: Description) -> Opened:
+    """Returns the opened data of a run, at the location that the description has.
+
+    Raises `UsageError` unless they are those that the run was trained on.
+    """
+    config = run.config
+    name = config.dataset or (run.dataset.name if config.data_file is None else None)
+    opened = open_data(dataclasses.replace(config, dataset=name))
+    if opened.fingerprint != run.dataset.fingerprint:
+        flag = "--data-dir" if config.data_file is None else "--data-file"
+        raise UsageError(
+            f"{run.dataset.name} differs from the data that the run was trained on: restore those "
+            f"data, or give their location by {flag}"
+        )
+    return opened
 
 
 def find_path(path: Path, run: Path) -> Path | None:

@@ -6,11 +6,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxgan import data
 from jaxgan.data import Dataset, FloatArrays, Images, Mixture, Stacked
 from jaxgan.errors import UsageError
 from jaxgan.evaluation import float_arrays, images, mixtures, stacked
 from jaxgan.evaluation.extractors import Extractor
+from jaxgan.evaluation.location import open_same_data
 from jaxgan.evaluation.protocol import Features, MakeProtocol, Protocol, Splits
 from jaxgan.evaluation.real_features import (
     available,
@@ -178,15 +178,8 @@ def load_splits(run: Description) -> Splits:
 
     Raises `UsageError` unless they are those that the run was trained on.
     """
-    config = run.config
-    name = config.dataset or (run.dataset.name if config.data_file is None else None)
-    opened = data.open_data(dataclasses.replace(config, dataset=name, data_in="auto"))
-    if opened.fingerprint != run.dataset.fingerprint:
-        flag = "--data-dir" if config.data_file is None else "--data-file"
-        raise UsageError(
-            f"{run.dataset.name} differs from the data that the run was trained on: restore those "
-            f"data, or give their location by {flag}"
-        )
+    config = dataclasses.replace(run.config, data_in="auto")
+    opened = open_same_data(run._replace(config=config))
     return Splits(opened.load("train"), opened.load("test"), opened.own_test)
 
 

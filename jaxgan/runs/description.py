@@ -95,7 +95,7 @@ def describe_run(
     remarks: what `jaxgan.data.load` remarked. devices: the number of devices that the run uses.
     parameters: the number of parameters of each network.
     """
-    now, frequencies = _surroundings(devices), getattr(dataset, "class_frequencies", None)
+    now, frequencies = surroundings(devices), getattr(dataset, "class_frequencies", None)
     info = DatasetInfo(
         name=dataset.name,
         holds=dataset.describe(),
@@ -111,7 +111,7 @@ def describe_run(
     return Description(config, info, parameters or {}, **now, environments=(entry,))
 
 
-def _surroundings(devices: int) -> dict:
+def surroundings(devices: int) -> dict:
     """Returns what can change a run by rounding errors, apart from its configuration."""
     import jax
 
@@ -127,6 +127,7 @@ def _surroundings(devices: int) -> dict:
             "kind": device.device_kind,
             "devices": devices,
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+            "processor": environment.processor() if device.platform == "cpu" else None,
         },
         "environment": environment.recorded_variables(),
     }
@@ -246,14 +247,22 @@ def continue_history(past: tuple[dict, ...], now: dict, step: int) -> tuple[tupl
     last = kept[-1]
     if {**last, "step": step} != {**now, "step": step}:
         kept.append({**now, "step": step})
-    changed = [
-        f"{name} was {_show(before)} and is {_show(after)}"
-        for part in ("versions", "device", "environment")
-        for name, before, after in _pairs(last, now, part)
-        if before != after
-    ]
+    changed = describe_changes(last, now)
     remark = f"the run is no longer exactly repeatable: {'; '.join(changed)}" if changed else ""
     return tuple(kept), remark
+
+
+def describe_changes(before: dict, now: dict) -> list[str]:
+    """Returns how two environments differ in what may change a number, each as a few words.
+
+    before: an entry of `Description.environments`. now: what `surroundings` returned.
+    """
+    return [
+        f"{name} was {_show(old)} and is {_show(new)}"
+        for part in ("versions", "device", "environment")
+        for name, old, new in _pairs(before, now, part)
+        if old != new
+    ]
 
 
 def _pairs(last: dict, now: dict, part: str) -> list[tuple]:

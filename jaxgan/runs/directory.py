@@ -28,6 +28,7 @@ CONTENTS = (
     "evaluation-best.json",
     "nearest.png",
     "sample.png",
+    "verification.json",
     "config.json",
 )
 """Everything that a run writes. `config.json`, which identifies a run, is deleted last."""
