@@ -4,6 +4,7 @@ To add an optimizer, add a function `(learning_rate, b1, b2) -> transformation` 
 """
 
 import inspect
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -80,3 +81,12 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
         return jnp.clip(param + update, -limit, limit) - param
 
     return optax.stateless(lambda updates, params: jax.tree.map(clipped, updates, params))
+
+
+def freeze(names: Sequence[str]) -> optax.GradientTransformation:
+    """Returns the transformation that leaves the parameters of some layers as they are.
+
+    names: of the layers, keys of the parameters. It must be the last one in an `optax.chain`.
+    """
+    frozen = lambda params: {name: name in names for name in params}
+    return optax.masked(optax.set_to_zero(), frozen)

@@ -47,13 +47,15 @@ def train(config: Config) -> dict:
     from jaxgan.runs.build import count_parameters
     from jaxgan.runs.description import describe_run
     from jaxgan.runs.directory import open_run, save_if_unreadable
-    from jaxgan.runs.progress import Progress
+    from jaxgan.runs.initial_state import find_source
+    from jaxgan.runs.progress import Progress, format_header
 
     dataset, remarks = load_dataset(config)
     out = choose_out(config, dataset)
     program = build_program(config, dataset)
     parameters, devices = count_parameters(program.gan), len(program.layout.devices)
-    description = describe_run(config, dataset, remarks, devices, parameters)
+    source = find_source(config, out)
+    description = describe_run(config, dataset, remarks, devices, parameters, source)
     score = distributed.on_first(lambda: make_score(description))
     opened = open_run(out, description, config.overwrite, score)
     with opened as run, catch_signals() as stop, exit_together():
@@ -66,8 +68,8 @@ def train(config: Config) -> dict:
         header = format_header(config, dataset, program.layout, out, begin)
         distributed.print_lines(*remarks, *run.take_messages(), header)
         arguments = place(program, key, state, dataset, range(begin, config.steps))
-        if begin == 0:
-            run.draw_samples(0, program.sample(*arguments[:2]))
+        if run.checkpoints.newest() is None:
+            run.draw_samples(begin, program.sample(*arguments[:2]))
         should_stop = distributed.any_process(lambda: stop.requested() or run.failure is not None)
         plan = make_plan(config, program, arguments, begin)
         with Progress(config, begin) as progress, save_if_unreadable(run):
@@ -154,12 +156,15 @@ def restore(run, program, config: Config) -> tuple:
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import steps_taken
     from jaxgan.parallel.layout import make_keys
+    from jaxgan.runs.initial_state import make_initial_state
 
     key = make_keys(config.seed, program.layout)
-    init = jax.jit(program.layout.map_seeds(program.gan.init))
+    init = program.layout.map_seeds(program.gan.init)
     state = run.restore(jax.eval_shape(init, key))
     if state is None:
-        return key, init(key), 0
+        start = make_initial_state(run.description, program.gan, program.layout, key)
+        run.messages.extend(filter(None, [start.remark]))
+        return key, start.state, steps_taken(start.state)
     begin = steps_taken(state)
     if begin > config.steps:
         distributed.print_lines(*run.take_messages())
@@ -258,26 +263,6 @@ def catch_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str:
-    """Returns the line that says what is about to run."""
-    import jax
-
-    from jaxgan.runs.build import describe_changes
-
-    count, kind = len(layout.devices), jax.devices()[0].device_kind
-    seeds = f"seed {config.seed}"
-    if config.seeds > 1:
-        seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
-    changes = describe_changes(config, dataset)
-    return (
-        f"{dataset.name} ({dataset.describe()}), "
-        f"{f'recipe {config.recipe}, ' if config.recipe else ''}{config.network}"
-        f"{f' ({changes})' if changes else ''}, {config.loss}, "
-        f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
-        f"steps {begin} to {config.steps} in {out}"
-    )
 
 
 def command() -> int:

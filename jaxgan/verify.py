@@ -92,6 +92,7 @@ def check_config(config: Config) -> None:
 def verify(config: Config, of_run):
     """Does what `main` says, after JAX is set up. of_run: the description of the run."""
     from jaxgan.evaluation.location import locate_data, open_same_data
+    from jaxgan.parallel.chunks import steps_taken
     from jaxgan.runs.description import describe_changes, surroundings
     from jaxgan.runs.verification import Verification, compare_states
     from jaxgan.trees import tree_sha256
@@ -102,7 +103,8 @@ def verify(config: Config, of_run):
     dataset = open_same_data(located).load(None)
     settings = dataclasses.replace(located.config, devices=choose_devices(config, of_run))
     start = read_state(config, of_run, begin) if begin else None
-    start, found = train_again(settings, dataset, start, begin, end)
+    start, found = train_again(of_run._replace(config=settings), dataset, start, end)
+    begin = steps_taken(start)
     if config.expect is None:
         expected = read_state(config, of_run, end)
         difference, digest = compare_states(start, expected, found), tree_sha256(expected)
@@ -166,23 +168,25 @@ def read_state(config: Config, of_run, step: int):
     return states.read_state(config.run, of_run, step)
 
 
-def train_again(settings, dataset, state: Any, begin: int, end: int) -> tuple:
-    """Returns the state after `begin` steps and the one after `end` steps, of NumPy arrays.
+def train_again(of_run, dataset, state: Any, end: int) -> tuple:
+    """Returns a state of a run, and the one after `end` steps, of NumPy arrays.
 
-    settings: of the run. state: after `begin` steps; None for that of step 0.
+    of_run: the description of the run. state: the first one; None for that of the run's begin.
     """
     import jax
     import numpy as np
     from tqdm import tqdm
 
-    from jaxgan.parallel.chunks import Plan, default_steps_per_chunk, train_chunks
+    from jaxgan.parallel.chunks import Plan, default_steps_per_chunk, steps_taken, train_chunks
     from jaxgan.parallel.layout import make_keys
+    from jaxgan.runs.initial_state import make_initial_state
 
+    settings = of_run.config
     program = build_program(settings, dataset)
     key = make_keys(settings.seed, program.layout)
     if state is None:
-        state = jax.jit(program.layout.map_seeds(program.gan.init))(key)
-    state = jax.tree.map(np.asarray, state)
+        state = make_initial_state(of_run, program.gan, program.layout, key).state
+    state, begin = jax.tree.map(np.asarray, state), steps_taken(state)
     arguments = place(program, key, state, dataset, range(begin, end))
     length = settings.steps_per_call or default_steps_per_chunk(program, arguments)
     plan = Plan(begin, end, length, sample_every=end, checkpoint_every=end)

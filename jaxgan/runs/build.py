@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from flax import traverse_util
 
 from jaxgan.augment import Augmentation, add_noise, in_turn, make_augmentation
 from jaxgan.data.float_arrays import FloatArrays, to_units
@@ -22,7 +23,7 @@ from jaxgan.losses import (
     top_k,
 )
 from jaxgan.networks import NETWORKS, Heads, NetworkOptions
-from jaxgan.optimizers import clip_weights, make_optimizer
+from jaxgan.optimizers import clip_weights, freeze, make_optimizer
 from jaxgan.runs.config import Config
 from jaxgan.schedules import SCHEDULES, Schedule, decaying, ema_decay
 
@@ -52,6 +53,8 @@ def build_gan(config: Config, dataset) -> GAN:
     loss = build_loss(config)
     generator, discriminator = build_networks(config, dataset, not loss.penalizes_gradients)
     g_tx, d_tx = build_optimizers(config)
+    if config.freeze_d:
+        d_tx = optax.chain(d_tx, freeze(first_layers(config, dataset, discriminator)))
     model = gan(
         generator,
         discriminator,
@@ -139,6 +142,35 @@ def build_loss(config: Config) -> Loss:
             schedule = make_schedule(config, weight, weight * config.final_penalty)
             loss = penalty(loss, schedule, **settings.get(name, {}))
     return loss
+
+
+def first_layers(config: Config, dataset, discriminator: nn.Module) -> list[str]:
+    """Returns the names of the discriminator's layers that --freeze-d freezes.
+
+    These are its first parts with a kernel, and the norms between them (Mo et al. 2020, "Freeze the
+    discriminator"). Raises `UsageError` if no layer would be left to train.
+    """
+    called: list[str] = []
+
+    def record(function, args, kwargs, context):
+        if len(path := context.module.path) == 1 and path[0] not in called:
+            called.append(path[0])
+        return function(*args, **kwargs)
+
+    images = jnp.zeros((1, *dataset.shape[:-1], dataset.shape[-1] * config.pack))
+    labels = jnp.zeros((1, config.pack) if config.pack > 1 else 1, int)
+    arguments = (images, labels) if config.conditional else (images,)
+    with nn.intercept_methods(record):
+        shapes = jax.eval_shape(discriminator.init, key_of_seed(0), *arguments)["params"]
+    has_kernel = lambda tree: any(path[-1] == "kernel" for path in traverse_util.flatten_dict(tree))
+    layers = [name for name in called if name in shapes]
+    starts = [i for i, name in enumerate(layers) if has_kernel(shapes[name])]
+    if config.freeze_d >= len(starts):
+        raise UsageError(
+            f"--freeze-d {config.freeze_d} must be below {len(starts)}, the number of layers of "
+            "the discriminator"
+        )
+    return layers[: starts[config.freeze_d]]
 
 
 def add_heads(config: Config, loss: Loss) -> Loss:

@@ -20,6 +20,7 @@ from jaxgan.runs.method_settings import (
     OptimizerSettings,
     PenaltySettings,
     ScheduleSettings,
+    StartSettings,
 )
 
 Seed = Annotated[int, Range(0, 2**32 - 1, "at least 0 and below 2**32")]
@@ -118,6 +119,7 @@ GROUPS = {
     "optimizer": OptimizerSettings,
     "average": AverageSettings,
     "schedule": ScheduleSettings,
+    "start": StartSettings,
     "device": DeviceSettings,
     "output": OutputSettings,
 }
@@ -129,6 +131,7 @@ class Config(
     # A dataclass takes the fields of its last base class first.
     OutputSettings,
     DeviceSettings,
+    StartSettings,
     ScheduleSettings,
     AverageSettings,
     OptimizerSettings,
@@ -145,13 +148,13 @@ class Config(
     """
 
     def __post_init__(self):
-        expand_paths(self, "data_dir", "data_file", "out", "inception")
+        expand_paths(self, "data_dir", "data_file", "out", "inception", "init_from")
 
 
 BOOKKEEPING = frozenset(
     "steps recipe data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every inception devices distributed coordinator num_processes "
-    "process_id".split()
+    "checkpoint_every evaluate_every inception init_from init_step devices distributed coordinator "
+    "num_processes process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""
@@ -165,6 +168,8 @@ def check_config(config: Config) -> None:
         raise UsageError(f"--seed {config.seed} plus --seeds {config.seeds} must be at most 2**32")
     if config.inception is not None and config.evaluate_every is None:
         raise UsageError("--inception needs --evaluate-every, the steps between evaluations")
+    changed = (config.init_with, config.init_step) != ("parameters", None)
+    refuse(changed and config.init_from is None, "--init-with and --init-step need --init-from")
     _check_processes(config)
 
 

@@ -42,6 +42,7 @@ class Description(NamedTuple):
     parameters: the number of parameters of each network. versions, device, environment: the
     versions of packages, the device, and the variables of the environment that the run began with.
     environments: the same three, and "log_every", by the "step" from which they apply.
+    source: "step" and "state_sha256" of the state of --init-from, None without that.
     """
 
     config: Config
@@ -51,6 +52,7 @@ class Description(NamedTuple):
     device: dict[str, Any]
     environment: dict[str, str] | None
     environments: tuple[dict, ...]
+    source: dict | None = None
 
     @property
     def seeds(self) -> range | None:
@@ -74,8 +76,9 @@ class Description(NamedTuple):
         content = {**self._asdict(), "config": _settings(self.config)}
         content["dataset"] = self.dataset._asdict()
         content["environments"] = list(self.environments)
-        if self.environment is None:
-            del content["environment"]
+        for name in ("environment", "source"):
+            if content[name] is None:
+                del content[name]
         return content
 
     def write(self, path: Path) -> None:
@@ -89,11 +92,12 @@ def describe_run(
     remarks: Sequence[str] = (),
     devices: int = 1,
     parameters: dict[str, int] | None = None,
+    source: dict | None = None,
 ) -> Description:
     """Returns the description of a run that begins now.
 
     remarks: what `jaxgan.data.load` remarked. devices: the number of devices that the run uses.
-    parameters: the number of parameters of each network.
+    parameters: the number of parameters of each network. source: see `Description`.
     """
     now, frequencies = surroundings(devices), getattr(dataset, "class_frequencies", None)
     info = DatasetInfo(
@@ -107,8 +111,9 @@ def describe_run(
         class_frequencies=None if frequencies is None else tuple(map(float, frequencies)),
         remark="; ".join(remarks),
     )
-    entry = {"step": 0, **now, "log_every": config.log_every}
-    return Description(config, info, parameters or {}, **now, environments=(entry,))
+    begin = source["step"] if source and config.init_with == "state" else 0
+    entry = {"step": begin, **now, "log_every": config.log_every}
+    return Description(config, info, parameters or {}, **now, environments=(entry,), source=source)
 
 
 def surroundings(devices: int) -> dict:
@@ -180,6 +185,7 @@ def from_json(content: dict) -> Description:
             device=device,
             environment=surroundings.get("environment"),
             environments=tuple(history),
+            source=content.get("source"),
         )
     except KeyError as error:
         raise ValueError(f"it lacks {error}") from error
@@ -211,6 +217,8 @@ def check_same_run(directory: Path, before: Description, now: Description) -> No
     if old["evaluate_every"] and new["evaluate_every"]:  # Else, there are no scores to compare.
         given = ("not given", "given")
         pairs["inception"] = tuple(given[each["inception"] is not None] for each in (old, new))
+    digests = [each.source and each.source["state_sha256"][:12] for each in (before, now)]
+    pairs["init_from (state)"] = tuple(digests)
     pairs["dataset"] = (before.dataset.name, now.dataset.name)
     if before.dataset.name == now.dataset.name:
         pairs["data (fingerprint)"] = (before.dataset.fingerprint, now.dataset.fingerprint)
@@ -282,7 +290,7 @@ def _show(value: Any) -> str:
 def _settings(config: Config) -> dict:
     """Returns the settings as JSON holds them, with absolute paths of what is read."""
     settings = dataclasses.asdict(config)
-    for name in ("data_dir", "data_file", "inception"):
+    for name in ("data_dir", "data_file", "inception", "init_from"):
         if settings[name] is not None:
             settings[name] = settings[name].absolute()
     plain = {Path: str, tuple: list}

@@ -4,6 +4,7 @@ To add a setting, add a field to one of the groups, whose docstring is its intro
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Literal
 
 from jaxgan.constraints import (
@@ -228,3 +229,19 @@ class ScheduleSettings:
     """--top-k after the burn-in; if not given, it does not change"""
     ema_burn_in: bool = False
     """let the half-life of the average grow from 0 over the burn-in"""
+
+
+@dataclasses.dataclass(frozen=True)
+class StartSettings:
+    """Another run, from whose state this one starts."""
+
+    init_from: Path | None = None
+    """run directory from whose state to start; parts of the networks for classes that it does not
+    have start anew; each seed starts from the same seed, or all from a single one"""
+    init_with: Literal["parameters", "state"] = "parameters"
+    """parameters: networks and average, while optimizers and steps start anew; state: everything,
+    so that the run counts on from the steps of the other one"""
+    init_step: Index | None = None
+    """step of the kept checkpoint to start from; if not given, the last one"""
+    freeze_d: Index = 0
+    """number of the discriminator's first layers or blocks that are not trained (FreezeD)"""

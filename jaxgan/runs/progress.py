@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+import jax
 from tqdm import tqdm
 
 from jaxgan.parallel.chunks import Chunk
 from jaxgan.parallel.distributed import is_first, print_lines
-from jaxgan.runs.build import images_per_step
+from jaxgan.runs.build import describe_changes, images_per_step
 from jaxgan.runs.config import Config
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -85,4 +87,20 @@ def format_line(
     return (
         f"step {now[0]:,} of {steps:,}: {', '.join(parts)}, {images * rate:,.0f} images/s, "
         f"{left} left"
+    )
+
+
+def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str:
+    """Returns the line that says what is about to run."""
+    count, kind = len(layout.devices), jax.devices()[0].device_kind
+    seeds = f"seed {config.seed}"
+    if config.seeds > 1:
+        seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
+    changes = describe_changes(config, dataset)
+    return (
+        f"{dataset.name} ({dataset.describe()}), "
+        f"{f'recipe {config.recipe}, ' if config.recipe else ''}{config.network}"
+        f"{f' ({changes})' if changes else ''}, {config.loss}, "
+        f"{seeds}, on {f'{count} x ' if count > 1 else ''}{kind}: "
+        f"steps {begin} to {config.steps} in {out}"
     )

@@ -77,7 +77,7 @@ class Run:
             )
         rows = self.log.read()
         if rows and not found:
-            self.messages.append("no checkpoint had been saved: starting from step 0 again")
+            self.messages.append("no checkpoint had been saved: starting again")
         for bad in damaged:
             self.messages.append(
                 f"the checkpoint of step {bad} is damaged (moved to {self.path / 'damaged'}): "

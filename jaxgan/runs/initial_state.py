@@ -1,0 +1,238 @@
+"""The state that a run begins with: new, or from a checkpoint of another run."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan.errors import RunError, UsageError
+from jaxgan.gan import GAN, GANState
+from jaxgan.keys import key_of_seed
+from jaxgan.parallel.layout import Layout
+from jaxgan.players import Player
+from jaxgan.runs import description
+from jaxgan.runs.build import build_gan
+from jaxgan.runs.config import Config
+from jaxgan.runs.description import DatasetInfo, Description
+from jaxgan.runs.states import kept_steps, read_state
+from jaxgan.trees import leaves_by_path, tree_sha256
+
+PLAYERS = ("generator", "discriminator")
+SHOWN = 5
+"""The number of parameters whose names are shown."""
+
+
+class Start(NamedTuple):
+    """The state that a run begins with, and a remark on where it comes from, "" for a new one."""
+
+    state: GANState
+    remark: str = ""
+
+
+def find_source(config: Config, out: Path) -> dict | None:
+    """Returns the "step" and the "state_sha256" of the checkpoint that --init-from selects.
+
+    None without --init-from. For a run that `out` holds already, it is what was recorded there.
+    Raises `UsageError` for a directory without a run, and `RunError` for a missing checkpoint.
+    """
+    if config.init_from is None:
+        return None
+    if out.resolve() == config.init_from.resolve():
+        raise UsageError(
+            f"--init-from {config.init_from} is the run directory: choose another --out"
+        )
+    past = None if config.overwrite else description.read(out / "config.json")
+    if past is not None and past.source is not None:
+        settings = past.config.init_from, past.config.init_step
+        if settings == (config.init_from.absolute(), config.init_step):
+            return past.source
+    source = _read_description(config.init_from)
+    kept = kept_steps(config.init_from)
+    step = config.init_step if config.init_step is not None or not kept else kept[-1]
+    return {"step": step, "state_sha256": tree_sha256(read_state(config.init_from, source, step))}
+
+
+def make_initial_state(of_run: Description, gan: GAN, layout: Layout, key: jax.Array) -> Start:
+    """Returns the state that a run begins with.
+
+    of_run: its description. key: of the run or, with several seeds, their keys.
+    Raises `UsageError` for a source whose networks or seeds do not fit, and `RunError` if it has
+    changed.
+    """
+    state = jax.jit(layout.map_seeds(gan.init))(key)
+    if of_run.source is None:
+        return Start(state)
+    path, step = of_run.config.init_from, of_run.source["step"]
+    source = _read_description(path)
+    found = read_state(path, source, step)
+    if (digest := tree_sha256(found)) != of_run.source["state_sha256"]:
+        raise RunError(
+            f"the checkpoint of step {step} in {path} is not the one that the run began with"
+        )
+    found = _select_seeds(of_run, source, found)
+    remark = f"starting from step {step} of {path} (state_sha256 {digest[:12]})"
+    if of_run.config.init_with == "state":
+        return Start(_check_whole_state(path, state, found), remark)
+    return _take_parameters(of_run, source, state, found, remark)
+
+
+def _read_description(run: Path) -> Description:
+    found = description.read(run / "config.json")
+    if found is None:
+        raise UsageError(f"--init-from {run} is not a run directory: it has no config.json")
+    return found
+
+
+def _select_seeds(of_run: Description, source: Description, found: GANState) -> GANState:
+    """Returns the state that each seed of a run begins with.
+
+    From a run of several seeds, each takes the state of the same seed; from one of a single seed,
+    all take its state.
+    """
+    seeds = of_run.seeds
+    if source.seeds is None:
+        if seeds is None:
+            return found
+        return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(seeds), *leaf.shape)), found)
+    if seeds is None:
+        index = source.index_of(of_run.config.seed)
+        return jax.tree.map(lambda leaf: leaf[index], found)
+    indices = [source.index_of(seed) for seed in seeds]
+    return jax.tree.map(lambda leaf: leaf[indices], found)
+
+
+def _check_whole_state(path: Path, state: GANState, found: GANState) -> GANState:
+    """Returns the state that was found. Raises `UsageError` unless it has the leaves of `state`."""
+    shapes = lambda tree: {k: (v.shape, v.dtype) for k, v in leaves_by_path(tree).items()}
+    if shapes(state) != shapes(found):
+        raise UsageError(
+            f"--init-with state needs the networks, loss and optimizers of {path}, with the same "
+            "settings: use --init-with parameters"
+        )
+    return jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(found))
+
+
+def _take_parameters(
+    of_run: Description, source: Description, state: GANState, found: GANState, remark: str
+) -> Start:
+    """Returns a new state with the networks of another one; what differs by class starts anew."""
+    _check_networks(of_run, source, found)
+    average = found.generator.params if found.ema is None else found.ema
+    pairs = {
+        "generator": (_variables(state.generator), _variables(found.generator)),
+        "discriminator": (_variables(state.discriminator), _variables(found.discriminator)),
+    }
+    if state.ema is not None:
+        pairs["ema"] = ({"params": state.ema}, {"params": average})
+    rows, axes = _same_classes(of_run, source), _class_axes(of_run)
+    anew, merged = [], {}
+    for name, (own, other) in pairs.items():
+        others = leaves_by_path(other)
+        network = "generator" if name == "ema" else name
+
+        def merge(path, leaf, others=others, name=name, network=network):
+            place = jax.tree_util.keystr(path, simple=True, separator="/")
+            axis = axes.get(f"{network}/{place}")
+            taken = _merge_leaf(leaf, others.get(place), rows, axis)
+            if taken is None:
+                anew.append(f"{name}/{place}")
+            return leaf if taken is None else taken
+
+        merged[name] = jax.tree.map_with_path(merge, own)
+    if anew:
+        more = f" and {len(anew) - SHOWN} more" if len(anew) > SHOWN else ""
+        remark += f"; new, because the classes differ: {', '.join(anew[:SHOWN])}{more}"
+    return Start(
+        state._replace(
+            generator=_with_variables(state.generator, merged["generator"]),
+            discriminator=_with_variables(state.discriminator, merged["discriminator"]),
+            ema=merged["ema"]["params"] if "ema" in merged else None,
+        ),
+        remark,
+    )
+
+
+def _check_networks(of_run: Description, source: Description, found: GANState) -> None:
+    """Raises `UsageError` unless the run would have the source's networks, with its classes."""
+    config = dataclasses.replace(of_run.config, conditional=source.config.conditional)
+    dataset = of_run.dataset._replace(num_classes=source.dataset.num_classes)
+    expected, rank = _shapes(config, dataset), found.step.ndim
+    players = {name: _variables(getattr(found, name)) for name in PLAYERS}
+    shapes = {path: leaf.shape[rank:] for path, leaf in leaves_by_path(players).items()}
+    wrong = [path for path in expected | shapes if expected.get(path) != shapes.get(path)]
+    if wrong:
+        raise UsageError(
+            f"the networks of --init-from {of_run.config.init_from} differ from those of this run "
+            f"(in {wrong[0]}): give it the same network settings and data of the same shape"
+        )
+
+
+def _shapes(config: Config, dataset: DatasetInfo) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of the variables of both networks by path."""
+    state = jax.eval_shape(build_gan(config, dataset).init, key_of_seed(0))
+    players = {name: _variables(getattr(state, name)) for name in PLAYERS}
+    return {path: leaf.shape for path, leaf in leaves_by_path(players).items()}
+
+
+def _merge_leaf(leaf: Any, other: Any, rows: tuple, axis: int | None) -> Any:
+    """Returns a leaf of the source, or its rows of the classes that both runs have.
+
+    rows: labels of the run and of the source for the same classes. axis: that of the classes,
+    counted from the last one; None for a leaf without. None if the leaf cannot be taken.
+    """
+    if other is None or leaf.ndim != other.ndim:
+        return None
+    if axis is None:
+        return other if leaf.shape == other.shape else None
+    own, others = (np.moveaxis(np.array(each), axis, 0) for each in (leaf, other))
+    if own.shape[1:] != others.shape[1:] or not rows[0]:
+        return None
+    own[rows[0]] = others[rows[1]]
+    return np.moveaxis(own, 0, axis)
+
+
+def _same_classes(of_run: Description, source: Description) -> tuple[list[int], list[int]]:
+    """Returns the labels, in the run and in its source, of the classes that both have.
+
+    They are compared by name or, where the names are not known and there are equally many, by
+    number.
+    """
+    own, others = of_run.dataset, source.dataset
+    if own.class_names and others.class_names:
+        names = [name for name in own.class_names if name in others.class_names]
+        return [*map(own.class_names.index, names)], [*map(others.class_names.index, names)]
+    count = _classes(of_run) if _classes(of_run) == _classes(source) else 0
+    return [*range(count or 0)], [*range(count or 0)]
+
+
+def _class_axes(of_run: Description) -> dict[str, int]:
+    """Returns the axis of the classes, counted from the last one, by the path of a leaf."""
+    if not of_run.config.conditional:
+        return {}
+
+    config, dataset = of_run.config, of_run.dataset
+    more = _shapes(config, dataset._replace(num_classes=dataset.num_classes + 1))
+    shapes = _shapes(config, dataset)
+    pairs = {path: [*zip(shape, more[path], strict=True)] for path, shape in shapes.items()}
+    return {
+        path: axis - len(sizes)
+        for path, sizes in pairs.items()
+        for axis, (a, b) in enumerate(sizes)
+        if a != b
+    }
+
+
+def _classes(of_run: Description) -> int | None:
+    return of_run.dataset.num_classes if of_run.config.conditional else None
+
+
+def _variables(player: Player) -> dict:
+    return {"params": player.params, **player.stats}
+
+
+def _with_variables(player: Player, variables: dict) -> Player:
+    return player._replace(
+        params=variables["params"], stats={name: variables[name] for name in player.stats}
+    )
