@@ -8,9 +8,15 @@ and on both in equal parts, for the same number of steps each time (with shifts 
 `jaxgan.classify` does), and tested on the 10,000 digits of the test split. Prints a JSON line for
 each N and seed, and the mean accuracy, with the mean difference between "both" and "real" and its
 standard error over seeds.
+
+With dcgan, 4,000 steps of the GAN and 1,500 of the classifier on an H200 (`results/augment.jsonl`):
+with 10 digits of each class, the accuracy is 90.3 %, and 90.9 % with samples (a gain of 0.66 ± 0.08
+points, five seeds); with 50, 97.5 and 97.2 % (-0.34 ± 0.08); with 500, 99.0 and 98.8 %
+(-0.17 ± 0.03, four seeds). With the mlp, whose samples are worse, they do harm at each number.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -41,16 +47,18 @@ def choose_digits(dataset: Images, per_class: int, seed: int) -> np.ndarray:
     return rng.permutation(np.concatenate(chosen))
 
 
-def draw_samples(few: Images, seed: int, steps: int, root: Path) -> Images:
+def draw_samples(few: Images, seed: int, options, root: Path) -> Images:
     """Returns samples, in equal parts of each class, of a GAN trained on some digits."""
     file, run, drawn = root / "few.npz", root / "run", root / "samples.npz"
     np.savez(file, images=np.asarray(few.images), labels=np.asarray(few.labels))
     batch_size = min(64, len(few.images) // 2)  # A step takes two batches.
+    steps = options.gan_steps
     lengths = {"steps": steps, "decay_steps": steps, "batch_size": batch_size}
-    config = make_config("mnist", **GAN, **lengths, seed=seed)
+    config = make_config("mnist", **GAN, **lengths, network=options.network, seed=seed)
     settings = {"dataset": None, "data_file": file, "out": run, "sample_every": steps}
-    train.main(dataclasses.replace(config, **settings, checkpoint_every=steps))
-    sample.main(sample.Config(run, num=SAMPLES, seed=seed, out=drawn))
+    with contextlib.redirect_stdout(sys.stderr):
+        train.main(dataclasses.replace(config, **settings, checkpoint_every=steps))
+        sample.main(sample.Config(run, num=SAMPLES, seed=seed, out=drawn))
     with np.load(drawn) as found:
         return make_images(found["images"], found["labels"])
 
@@ -80,7 +88,7 @@ def measure(digits: Images, test: Images, per_class: int, seed: int, options) ->
     chosen = choose_digits(digits, per_class, seed)
     few = make_images(np.asarray(digits.images)[chosen], np.asarray(digits.labels)[chosen])
     with tempfile.TemporaryDirectory() as root:
-        samples = draw_samples(few, seed, options.gan_steps, Path(root))
+        samples = draw_samples(few, seed, options, Path(root))
     parts = {"real": few, "samples": samples, "both": both(few, samples)}
     accuracies = {name: classify(part, test, seed, options.steps) for name, part in parts.items()}
     return {"per_class": per_class, "seed": seed, **accuracies}
@@ -105,17 +113,19 @@ def main() -> None:
     """Measures all numbers of digits and seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--network", default="dcgan")
     parser.add_argument("--gan-steps", type=int, default=4_000)
     parser.add_argument("--steps", type=int, default=1_500, help="of the classifier")
     parser.add_argument("--per-class", type=int, nargs="*", default=PER_CLASS)
     parser.add_argument("--data-dir")
     options = parser.parse_args()
     digits, test = (load("mnist", options.data_dir, split=part)[0] for part in ("train", "test"))
-    lines, about = [], {"device": jax.devices()[0].device_kind, "gan_steps": options.gan_steps}
+    lines, about = [], {"device": jax.devices()[0].device_kind, "network": options.network}
+    about |= {"gan_steps": options.gan_steps, "steps": options.steps}
     for per_class in options.per_class:
         for seed in range(options.seeds):
             lines.append(measure(digits, test, per_class, seed, options))
-            print(json.dumps({**about, "steps": options.steps, **lines[-1]}), flush=True)
+            print(json.dumps({**about, **lines[-1]}), flush=True)
         print(json.dumps(summarize(lines, per_class)), file=sys.stderr, flush=True)
 
 
