@@ -108,6 +108,7 @@ def rough_code():
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # Nothing compiled here is left to other modules.
 
 
 @pytest.fixture(scope="session")
