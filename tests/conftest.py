@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import os
 import signal
 import tempfile
@@ -20,6 +21,28 @@ with contextlib.suppress(AttributeError, ValueError):  # Windows; not the main t
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Under nohup, the commands would ignore it.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+SLOW = (
+    "regression",
+    "combinations",
+    "disk_processes",
+    "published_scores",
+    "prefetch",
+    "distributed",
+    "evaluate",
+    "recipes",
+    "networks",
+    "contracts",
+    "train",
+)
+"""Files of tests that take minutes, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts with the slow files, so that no worker is left alone with one at the end."""
+    order = {f"test_{name}": i for i, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(SLOW)))
+
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
 
@@ -61,6 +84,31 @@ def undrawn_curves():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Pictures, "draw_curves", plot)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def digits_are_read_once():
+    """Runs in this process share the digits, which take a third of a second to read."""
+    from jaxgan import data
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(data, "digits", functools.cache(data.digits))
+        yield
+
+
+@pytest.fixture(scope="module")
+def rough_code():
+    """Programs of this module are compiled quickly to slow machine code that rounds differently.
+
+    For tests that compare to a tolerance only. Those that compare bits need the usual code: its
+    fused operations round in other ways from program to program, if a program is not careful.
+    """
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # Nothing compiled here is left to other modules.
 
 
 @pytest.fixture(scope="session")
