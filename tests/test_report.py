@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import find_browser, open_browser
-from helpers import read_files, read_json, write_run
+from helpers import copy_run, read_files, read_json, write_lines, write_run, write_scores
 from PIL import Image
 
 from jaxgan import report
 from jaxgan.errors import RunError, UsageError
-from jaxgan.evaluation.results import VERSION
 from jaxgan.keys import key_of_seed
 from jaxgan.outputs import report_content, report_page
 from jaxgan.outputs.curves import MOST_POINTS, make_curve
@@ -72,36 +71,6 @@ class Document(HTMLParser):
 
 def show(*runs: Path, out: Path) -> Document:
     return Document(report.main(report.Config(runs, out)).read_text(encoding="utf-8"))
-
-
-def copy_run(run: Path, to: Path, **settings) -> Path:
-    """Copies a run with other settings, which its files do not follow from."""
-    shutil.copytree(run, to, ignore=shutil.ignore_patterns("checkpoints"))
-    content = read_json(to / "config.json")
-    content["config"] |= settings
-    (to / "config.json").write_text(json.dumps(content))
-    return to
-
-
-def write_scores(run: Path, fid: float, digest: str = "a" * 64) -> None:
-    protocol = {"version": VERSION, "digest": digest, "samples": 500, "samples_of_modes": 500}
-    protocol |= {"split": "test", "keys": [0, 1, 2], "features": "classifier of digits"}
-    seed = read_json(run / "config.json")["config"]["seed"]
-    result = {
-        "protocol": protocol,
-        "real": {"fid": 1.25, "precision": 0.9},
-        "seeds": {str(seed): {"step": 60}},
-        "mean": {"fid": fid, "precision": 0.5},
-        "std": {"fid": 0.75, "precision": 0.025},
-        "deviation_over": "repeats",
-        "remarks": ["few samples"],
-    }
-    (run / "evaluation.json").write_text(json.dumps(result))
-
-
-def write_lines(path: Path, rows) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -319,6 +288,15 @@ def test_continued_run_has_a_history(finished, tmp_path):
     (run / "config.json").write_text(json.dumps(content))
     page = show(run, out=tmp_path / "a.html")
     assert f"from step 40: jax was {entry['versions']['jax']} and is 99" in page.texts["li"]
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_verification_is_shown(finished, tmp_path, same):
+    run = copy_run(finished, tmp_path / "run")
+    (run / "verification.json").write_text(json.dumps({"begin": 20, "end": 60, "same": same}))
+    page = show(run, out=tmp_path / "a.html")
+    outcome = "the same state, bit for bit" if same else "another state"
+    assert f"steps 20 to 60: {outcome}" in page.texts["dd"]
 
 
 def test_seeds_that_diverged_are_named(finished, tmp_path):

@@ -12,9 +12,9 @@ from jaxgan.outputs.curves import Curve, Panel, make_panels
 from jaxgan.outputs.logged_metrics import LoggedMetrics, read_metrics
 from jaxgan.outputs.report_pictures import Picture, draw_interpolation, read_frames
 from jaxgan.outputs.report_plots import draw_panel
-from jaxgan.outputs.report_scores import Scores, compare_scores, last_scores, read_scores
 from jaxgan.outputs.report_settings import all_settings, changed_settings, differing_settings
 from jaxgan.outputs.run_names import name_runs
+from jaxgan.outputs.stored_scores import Scores, compare_scores, last_scores, read_scores
 from jaxgan.runs.description import Description, describe_changes
 from jaxgan.runs.plots import FRAMES
 from jaxgan.runs.states import kept_steps

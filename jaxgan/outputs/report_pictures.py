@@ -33,13 +33,9 @@ class Picture(NamedTuple):
 
 
 def read_frames(run: Path, most: int) -> dict[int, Picture]:
-    """Returns pictures in `samples/` by step, at most `most`, evenly spaced. Damaged ones are left
-    out.
-    """
-    folder = run / "samples"
-    paths = sorted(folder.glob("*.png")) if folder.is_dir() else []
-    paths = sorted((path for path in paths if path.stem.isdecimal()), key=lambda p: int(p.stem))
-    frames = {int(path.stem): embed(path) for path in plots.choose_frames(paths, most)}
+    """Returns pictures of samples by step, at most `most`, evenly spaced, and no damaged ones."""
+    paths = plots.choose_frames(plots.list_samples(run), most)
+    frames = {int(path.stem): embed(path) for path in paths}
     return {step: picture for step, picture in frames.items() if picture is not None}
 
 
@@ -63,8 +59,9 @@ def embed(path: Path) -> Picture | None:
 
 
 def draw_interpolation(run: Path, about: Description) -> Picture | str | None:
-    """Returns samples between latents of a run's generator, in rows; for data that are no images
-    None, and the reason if there is no generator.
+    """Returns samples between latents of a run's generator, in rows.
+
+    For data that are no images it returns None and, if there is no generator, the reason.
     """
     if not (about.dataset.bounded and len(about.dataset.shape) == 3):
         return None

@@ -91,6 +91,12 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
     )
 
 
+def list_samples(run: Path) -> list[Path]:
+    """Returns the pictures in `samples/` of a run, whose names are their steps, in their order."""
+    paths = (path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
+    return sorted(paths, key=lambda path: int(path.stem))
+
+
 def choose_frames(frames: Sequence, most: int = FRAMES) -> list:
     """Returns at most `most` of the frames, evenly spaced, with the first and the last one."""
     if not frames:

@@ -22,22 +22,28 @@ DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "": "bes
 class Scores(NamedTuple):
     """The scores of a generator.
 
-    generator: which one of the run. steps: at which it was evaluated, by seed. rows: of each metric
-    its title, the better direction in words, the score of real data, and that of the samples.
-    protocol: how they were computed, in one line. result: the content of the file.
+    best: whether they are of the best generator instead of the last one. steps: at which it was
+    evaluated, by seed. rows: of each metric its title, the better direction in words, the score of
+    real data, and that of the samples. protocol: how they were computed, in one line.
+    result: the content of the file.
     """
 
-    generator: str
+    best: bool
     steps: dict[str, int]
     rows: list[tuple[str, str, str, str]]
     protocol: str
     result: dict
 
+    @property
+    def generator(self) -> str:
+        """Which generator of the run was evaluated, in words."""
+        return GENERATORS[self.best]
+
 
 def read_scores(run: Path, about: Description) -> tuple[list[Scores], list[str]]:
     """Returns the scores of a run's generators, and a line about each file that does not apply."""
     found, remarks = [], []
-    for best, generator in GENERATORS.items():
+    for best in GENERATORS:
         path = run / result_name(best)
         if not path.exists():
             continue
@@ -62,7 +68,7 @@ def read_scores(run: Path, about: Description) -> tuple[list[Scores], list[str]]
             if name in result["mean"]
         ]
         remarks += result["remarks"]
-        found.append(Scores(generator, steps, rows, protocol_line([result]), result))
+        found.append(Scores(best, steps, rows, protocol_line([result]), result))
     return found, remarks
 
 
@@ -98,4 +104,4 @@ def _column(name: str, real: dict, scores: dict[str, Scores | None]) -> list[str
 
 def last_scores(found: Sequence[Scores]) -> Scores | None:
     """Returns the scores of the last generator, None if it has none."""
-    return next((own for own in found if own.generator == GENERATORS[False]), None)
+    return next((own for own in found if not own.best), None)
