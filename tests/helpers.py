@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgan import train
+from jaxgan.evaluation.results import VERSION
 from jaxgan.gan import Metrics
 from jaxgan.parallel.chunks import Chunk, Snapshot
 from jaxgan.runs.config import Config
@@ -178,3 +180,35 @@ def read_environments(path) -> list[dict]:
 def read_json(path: Path) -> dict:
     """Returns the content of a JSON file."""
     return json.loads(path.read_text())
+
+
+def copy_run(run: Path, to: Path, **settings) -> Path:
+    """Copies a run with other settings, which its files do not follow from."""
+    shutil.copytree(run, to, ignore=shutil.ignore_patterns("checkpoints"))
+    content = read_json(to / "config.json")
+    content["config"] |= settings
+    (to / "config.json").write_text(json.dumps(content))
+    return to
+
+
+def write_scores(run: Path, fid: float, digest: str = "a" * 64) -> None:
+    """Writes an evaluation of a run of one seed."""
+    protocol = {"version": VERSION, "digest": digest, "samples": 500, "samples_of_modes": 500}
+    protocol |= {"split": "test", "keys": [0, 1, 2], "features": "classifier of digits"}
+    seed = read_json(run / "config.json")["config"]["seed"]
+    result = {
+        "protocol": protocol,
+        "real": {"fid": 1.25, "precision": 0.9},
+        "seeds": {str(seed): {"step": 60}},
+        "mean": {"fid": fid, "precision": 0.5},
+        "std": {"fid": 0.75, "precision": 0.025},
+        "deviation_over": "repeats",
+        "remarks": ["few samples"],
+    }
+    (run / "evaluation.json").write_text(json.dumps(result))
+
+
+def write_lines(path: Path, rows: list[dict]) -> Path:
+    """Writes a JSON object on each line of a file, and returns its path."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

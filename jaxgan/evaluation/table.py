@@ -1,5 +1,7 @@
 """The table of metrics that `jaxgan.evaluate` prints."""
 
+from collections.abc import Sequence
+
 from jaxgan.metrics import BY_NAME
 
 ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
@@ -25,8 +27,14 @@ def format_table(results: dict[str, dict]) -> str:
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
         for line in lines
     )
-    protocol = first["protocol"]
-    over = {result["deviation_over"] for result in results.values()} - {None}
+    remarks = dict.fromkeys(line for result in results.values() for line in result["remarks"])
+    return "\n".join([text, protocol_line(list(results.values())), *remarks])
+
+
+def protocol_line(results: Sequence[dict]) -> str:
+    """Returns how results, the content of `evaluation.json`, were computed, in one line."""
+    protocol = results[0]["protocol"]
+    over = {result["deviation_over"] for result in results} - {None}
     deviations = f"; deviations over {' and '.join(sorted(over))}" if over else ""
     split = {"train": "training"}.get(protocol["split"], protocol["split"])
     against = f"the {split} split"
@@ -34,12 +42,10 @@ def format_table(results: dict[str, dict]) -> str:
         against = f"the statistics {digest[:12]}"
     modes = protocol["samples_of_modes"]
     more = "" if modes == protocol["samples"] else f" (modes and KL: {modes:,})"
-    below = (
+    return (
         f"{protocol['samples']:,} samples{more} against {against}, "
         f"features: {protocol['features']} {protocol['digest'][:12]}{deviations}"
     )
-    remarks = dict.fromkeys(line for result in results.values() for line in result["remarks"])
-    return "\n".join([text, below, *remarks])
 
 
 def format_cell(name: str, mean: dict, std: dict | None = None) -> str:

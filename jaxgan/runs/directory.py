@@ -29,6 +29,8 @@ CONTENTS = (
     "nearest.png",
     "sample.png",
     "verification.json",
+    "report.html",
+    "tensorboard",
     "config.json",
 )
 """Everything that a run writes. `config.json`, which identifies a run, is deleted last."""

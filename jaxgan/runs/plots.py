@@ -1,7 +1,7 @@
 """Pictures of samples, curves and animations."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +80,7 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
 
     if not frames:
         return
-    chosen = np.unique(np.linspace(0, len(frames) - 1, FRAMES).round().astype(int))
-    pictures = [Image.open(frames[i]) for i in chosen]
+    pictures = [Image.open(frame) for frame in choose_frames(frames)]
     pictures = [picture.convert("L" if picture.mode == "L" else "RGB") for picture in pictures]
     durations = [milliseconds] * (len(pictures) - 1) + [2_000]
     _replace(
@@ -90,6 +89,20 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
             file, format, save_all=True, append_images=pictures[1:], duration=durations, loop=0
         ),
     )
+
+
+def list_samples(run: Path) -> list[Path]:
+    """Returns the pictures in `samples/` of a run, whose names are their steps, in their order."""
+    paths = (path for path in (run / "samples").glob("*.png") if path.stem.isdecimal())
+    return sorted(paths, key=lambda path: int(path.stem))
+
+
+def choose_frames(frames: Sequence, most: int = FRAMES) -> list:
+    """Returns at most `most` of the frames, evenly spaced, with the first and the last one."""
+    if not frames:
+        return []
+    chosen = np.unique(np.linspace(0, len(frames) - 1, most).round().astype(int))
+    return [frames[i] for i in chosen]
 
 
 def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBABILITIES) -> None:
@@ -104,6 +117,32 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBA
 
     if not rows:
         return
+    # Lines of older versions and runs that are not evaluated lack some of the metrics.
+    panels = curve_panels({name for row in rows for name in row}, outputs)
+    figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
+    if (seeds := len({row.get("seed") for row in rows})) > 1:
+        title = f"mean and standard deviation over {seeds} seeds"
+        figure.suptitle(title, fontsize="medium")
+    for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for name, label in curves:
+            _curve(axes, name, label, [row for row in rows if name in row])
+        axes.set(title=title, xlabel="step")
+        if limits := panel_limits(title, outputs):
+            axes.set_ylim(limits)
+        if title == NORMS:
+            axes.set_yscale("log")
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    _replace(path, figure.savefig)
+
+
+def curve_panels(
+    names: Collection[str], outputs: OutputSummary = PROBABILITIES
+) -> dict[str, list[tuple[str, str]]]:
+    """Returns the panels of a run's curves by title, each with the names and labels of its metrics.
+
+    names: of the metrics that the run has. outputs: the meaning of the loss's `d_real`, `d_fake`.
+    """
     panels = {
         "loss": [("d_loss", "discriminator"), ("g_loss", "generator")],
         outputs.title: [("d_real", "real"), ("d_fake", "generated")],
@@ -113,29 +152,20 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBA
     for metric in METRICS:
         if metric.quick:
             panels.setdefault(metric.panel, []).append((metric.name, metric.title))
-    # Lines of older versions and runs that are not evaluated lack some of the metrics.
-    panels = {
-        title: curves
+    present = {
+        title: [curve for curve in dict.fromkeys(curves) if curve[0] in names]
         for title, curves in panels.items()
-        if any(name in row for row in rows for name, _ in curves)
     }
-    figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
-    if (seeds := len({row.get("seed") for row in rows})) > 1:
-        title = f"mean and standard deviation over {seeds} seeds"
-        figure.suptitle(title, fontsize="medium")
-    for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
-        for name, label in curves:
-            if own := [row for row in rows if name in row]:
-                _curve(axes, name, label, own)
-        axes.set(title=title, xlabel="step")
-        if limits := {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title):
-            margin = 0.02 * (limits[1] - limits[0])  # Lines at a limit stay visible.
-            axes.set_ylim(limits[0] - margin, limits[1] + margin)
-        if title == NORMS:
-            axes.set_yscale("log")
-        axes.legend(fontsize="small")
-        axes.grid(alpha=0.3)
-    _replace(path, figure.savefig)
+    return {title: curves for title, curves in present.items() if curves}
+
+
+def panel_limits(title: str, outputs: OutputSummary) -> tuple[float, float] | None:
+    """Returns the limits of a panel's vertical axis, None for those of its curves."""
+    limits = {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title)
+    if limits is None:
+        return None
+    margin = 0.02 * (limits[1] - limits[0])  # Lines at a limit stay visible.
+    return limits[0] - margin, limits[1] + margin
 
 
 def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
