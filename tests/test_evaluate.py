@@ -14,7 +14,7 @@ from jaxgan.evaluation.classifier_files import MNIST
 from jaxgan.runs.config import Config
 from jaxgan.runs.generators import load_generator
 
-pytestmark = pytest.mark.usefixtures("rough_code", "fast_evaluation")
+pytestmark = pytest.mark.usefixtures("fast_evaluation")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ from jaxgan.networks.shared import append_class_embedding, count_halvings
 from jaxgan.sampling import apply
 from jaxgan.trees import leaves_by_path
 
-pytestmark = pytest.mark.usefixtures("rough_code")
 KEY = jax.random.key(0)
 SHAPES = [(28, 28, 1), (32, 32, 3), (8, 8, 2)]
 CONVOLUTIONAL = [name for name in NETWORKS if name != "mlp"]
