@@ -15,6 +15,8 @@ from jaxgan.runs import build
 from jaxgan.runs.config import Config
 from jaxgan.trees import tree_sha256
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 ROUGH = {"xla_backend_optimization_level": 0}
 """Compiles quickly, to code that rounds differently: not for what is compared bit by bit."""

@@ -21,7 +21,7 @@ from jaxgan.runs.config import GROUPS, Config, RecipeName, check_config
 from jaxgan.runs.recipes import RECIPES, choose_defaults, flags_of, make_config
 from jaxgan.trees import leaves_by_path
 
-pytestmark = pytest.mark.usefixtures("rough_code")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rough_code")]
 KEY = jax.random.key(0)
 NETWORK_SETTINGS = {"width": 8, "batch_size": 8, "dataset": "digits", "image_size": None}
 

@@ -5,6 +5,8 @@ import json
 import pytest
 import regression
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
