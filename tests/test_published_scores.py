@@ -22,7 +22,7 @@ from jaxgan.metrics.fid import fit_gaussian, frechet_distance
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import describe_run
 
-pytestmark = pytest.mark.usefixtures("fast_evaluation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("fast_evaluation")]
 MINE = """
 import numpy as np
 
