@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -58,7 +59,7 @@ def main(config: Config) -> list[Path]:
                 print(f"jaxgan: {remark}")
             folders.append(folder)
     where = config.out or os.path.commonpath([folder.absolute() for folder in folders])
-    print(f"jaxgan: wrote event files: tensorboard --logdir {where}")
+    print(f"jaxgan: wrote event files: tensorboard --logdir {shlex.quote(str(where))}")
     return folders
 
 

@@ -121,7 +121,8 @@ def open_browser(path: str) -> Iterator[Page]:
             (os.POSIX_SPAWN_DUP2, ends[1], 4),
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         ]
-        process = os.posix_spawn(path, arguments, os.environ, file_actions=actions)
+        variables = os.environ | {"TMPDIR": profile}
+        process = os.posix_spawn(path, arguments, variables, file_actions=actions)
         for end in (to_browser, from_browser, *ends):
             os.close(end)
         try:
@@ -131,6 +132,6 @@ def open_browser(path: str) -> Iterator[Page]:
         finally:
             os.close(writer)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGTERM)
+                os.kill(process, signal.SIGKILL)
             os.waitpid(process, 0)
             os.close(reader)

@@ -201,7 +201,7 @@ def test_several_runs_are_compared_in_a_table(finished, tmp_path):
     rate, state = f"{summary['images_per_second']:,.0f}", summary["state_sha256"][:12]
     assert page.texts["h1"] == ["3 runs"]
     assert page.rows()[:5] == [
-        "run FID precision --seed --loss steps images/s state",
+        "run FID ↓ precision ↑ --seed --loss steps images/s state",
         "real data 1.25 0.900",
         f"first 7.50 ± 0.75 0.500 ± 0.025 0 non_saturating 60 {rate} {state}",
         f"second 8.50 ± 0.75 0.500 ± 0.025 5 hinge 60 {rate} {state}",

@@ -62,6 +62,7 @@ class Section(NamedTuple):
     changed: list[tuple[str, str, str]]
     groups: list[tuple[str, Pairs]]
     frames: dict[int, Picture]
+    samples_caption: str
     panels: list[DrawnPanel]
     curves_caption: str
     interpolation: Picture | str | None
@@ -150,6 +151,7 @@ def gather_section(run: Overview, most_frames: int) -> Section:
         changed=changed_settings(run.about.config),
         groups=all_settings(run.about.config),
         frames=read_frames(run.path, most_frames),
+        samples_caption=_samples_caption(run.about),
         panels=drawn,
         curves_caption=_caption(metrics, panels),
         interpolation=draw_interpolation(run.path, run.about),
@@ -208,6 +210,13 @@ def _legend(curve: Curve, metrics: LoggedMetrics) -> tuple[str, str]:
     if len(metrics.steps) > 1 and deviation == deviation:
         value += f" ± {deviation:.2g}"
     return curve.label, value
+
+
+def _samples_caption(about: Description) -> str:
+    """Returns which seeds the rows of a picture are of; "" for other pictures."""
+    if about.seeds is None or not about.dataset.bounded:
+        return ""
+    return f"Rows: the seeds {about.seeds[0]} to {about.seeds[-1]}."
 
 
 def _caption(metrics: LoggedMetrics, panels: Sequence[Panel]) -> str:

@@ -11,7 +11,7 @@ from jaxgan.evaluation.results import (
     read_stored,
     result_name,
 )
-from jaxgan.evaluation.table import format_cell, protocol_line
+from jaxgan.evaluation.table import ARROWS, format_cell, protocol_line
 from jaxgan.metrics import BY_NAME
 from jaxgan.runs.description import Description
 
@@ -77,8 +77,8 @@ def compare_scores(
 ) -> tuple[list[tuple[str, list[str]]], str]:
     """Returns the scores of several runs, a column for each metric, and a remark on them.
 
-    scores: by run. fingerprints: of the data of the runs. A column has the title of a metric and a
-    cell for real data and each run.
+    scores: by run. fingerprints: of the data of the runs. A column has the title of a metric, with
+    an arrow to better values, and a cell for real data and each run.
     """
     known = {run: own.result for run, own in scores.items() if own is not None}
     if not known:
@@ -90,7 +90,8 @@ def compare_scores(
     except UsageError as error:
         remark, real = str(error), {}
     names = [name for name in BY_NAME if any(name in result["mean"] for result in known.values())]
-    return [(BY_NAME[name].title, _column(name, real, scores)) for name in names], remark
+    titles = {name: BY_NAME[name].title + ARROWS[BY_NAME[name].direction] for name in names}
+    return [(title, _column(name, real, scores)) for name, title in titles.items()], remark
 
 
 def _column(name: str, real: dict, scores: dict[str, Scores | None]) -> list[str]:
