@@ -28,6 +28,10 @@ CONTENTS = (
     "evaluation-best.json",
     "nearest.png",
     "sample.png",
+    "interpolation.png",
+    "interpolation.gif",
+    "inversion.png",
+    "inversion.npz",
     "verification.json",
     "config.json",
 )
