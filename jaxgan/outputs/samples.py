@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,18 +52,37 @@ def draw(generator: Generator, request: Request) -> Iterator[np.ndarray]:
     Sample i depends on i and on the settings of the request other than `count`. The first `CHUNK`
     samples have the latents `generator.latents(key_of_seed(seed), CHUNK)`.
     """
-    decode = jax.jit(
-        lambda variables, *inputs: dataclasses.replace(generator, variables=variables).decode(
-            *inputs
-        )
-    )
+    decode = compile_decode(generator)
     key, labels = key_of_seed(request.seed), request.labels(generator.num_classes)
     for first in range(0, request.count, CHUNK):
         own = key if first == 0 else jax.random.fold_in(key, first)
         inputs = [generator.latents(own, CHUNK, request.truncation)]
         if labels is not None:
             inputs.append(np.resize(labels[first : first + CHUNK], CHUNK))
-        yield np.asarray(decode(generator.variables, *inputs))[: request.count - first]
+        yield np.asarray(decode(*inputs))[: request.count - first]
+
+
+def compile_decode(generator: Generator) -> Callable:
+    """Returns `generator.decode`, compiled once for each number of latents."""
+    decode = jax.jit(
+        lambda variables, *inputs: dataclasses.replace(generator, variables=variables).decode(
+            *inputs
+        )
+    )
+    return partial(decode, generator.variables)
+
+
+def decode_in_chunks(generator: Generator, latents: jax.Array, labels=None) -> np.ndarray:
+    """Returns the samples `[n, ...]` of latents `[n, k]`, of which `CHUNK` are decoded at a time.
+
+    labels: `[n]` for a conditional GAN.
+    """
+    decode, parts = compile_decode(generator), []
+    for first in range(0, len(latents), CHUNK):
+        chosen = np.minimum(np.arange(first, first + CHUNK), len(latents) - 1)
+        inputs = [np.asarray(each)[chosen] for each in (latents, labels) if each is not None]
+        parts.append(np.asarray(decode(*inputs))[: len(latents) - first])
+    return np.concatenate(parts)
 
 
 def write_samples(path: Path, generator: Generator, request: Request) -> None:
@@ -88,15 +108,18 @@ def write_samples(path: Path, generator: Generator, request: Request) -> None:
     writer(path, generator, request)
 
 
-def find_class(dataset: DatasetInfo, num_classes: int | None, name: str | None) -> int | None:
+def find_class(
+    dataset: DatasetInfo, num_classes: int | None, name: str | None, flag: str = "--class"
+) -> int | None:
     """Returns the label of a class, given as a number or by its name; None for None.
 
-    num_classes: of the GAN. Raises `UsageError` for a class that the GAN does not have.
+    num_classes: of the GAN. flag: the one that gives the class. Raises `UsageError` for a class
+    that the GAN does not have.
     """
     if name is None:
         return None
     if num_classes is None:
-        raise UsageError("--class is for conditional GANs: this one knows no classes")
+        raise UsageError(f"{flag} is for conditional GANs: this one knows no classes")
     if name in dataset.class_names:
         return dataset.class_names.index(name)
     if name.isdecimal() and int(name) < num_classes:
@@ -104,7 +127,7 @@ def find_class(dataset: DatasetInfo, num_classes: int | None, name: str | None) 
     names = ", ".join(dataset.class_names[:20]) + (", ..." if len(dataset.class_names) > 20 else "")
     known = f", or one of {names}" if names else ""
     raise UsageError(
-        f"--class {name} is not a class: give a number from 0 to {num_classes - 1}{known}"
+        f"{flag} {name} is not a class: give a number from 0 to {num_classes - 1}{known}"
     )
 
 

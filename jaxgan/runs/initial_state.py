@@ -9,17 +9,15 @@ import numpy as np
 
 from jaxgan.errors import RunError, UsageError
 from jaxgan.gan import GAN, GANState
-from jaxgan.keys import key_of_seed
 from jaxgan.parallel.layout import Layout
 from jaxgan.players import Player
 from jaxgan.runs import description
-from jaxgan.runs.build import build_gan
+from jaxgan.runs.class_axes import PLAYERS, class_axes, shapes_of_variables, variables_of
 from jaxgan.runs.config import Config
-from jaxgan.runs.description import DatasetInfo, Description
+from jaxgan.runs.description import Description
 from jaxgan.runs.states import kept_steps, read_state
 from jaxgan.trees import leaves_by_path, tree_sha256
 
-PLAYERS = ("generator", "discriminator")
 SHOWN = 5
 """The number of parameters whose names are shown."""
 
@@ -121,12 +119,12 @@ def _take_parameters(
     _check_networks(of_run, source, found)
     average = found.generator.params if found.ema is None else found.ema
     pairs = {
-        "generator": (_variables(state.generator), _variables(found.generator)),
-        "discriminator": (_variables(state.discriminator), _variables(found.discriminator)),
+        "generator": (variables_of(state.generator), variables_of(found.generator)),
+        "discriminator": (variables_of(state.discriminator), variables_of(found.discriminator)),
     }
     if state.ema is not None:
         pairs["ema"] = ({"params": state.ema}, {"params": average})
-    rows, axes = _same_classes(of_run, source), _class_axes(of_run)
+    rows, axes = _same_classes(of_run, source), class_axes(of_run.config, of_run.dataset)
     anew, merged = [], {}
     for name, (own, other) in pairs.items():
         others = leaves_by_path(other)
@@ -158,8 +156,8 @@ def _check_networks(of_run: Description, source: Description, found: GANState) -
     """Raises `UsageError` unless the run would have the source's networks, with its classes."""
     config = dataclasses.replace(of_run.config, conditional=source.config.conditional)
     dataset = of_run.dataset._replace(num_classes=source.dataset.num_classes)
-    expected, rank = _shapes(config, dataset), found.step.ndim
-    players = {name: _variables(getattr(found, name)) for name in PLAYERS}
+    expected, rank = shapes_of_variables(config, dataset), found.step.ndim
+    players = {name: variables_of(getattr(found, name)) for name in PLAYERS}
     shapes = {path: leaf.shape[rank:] for path, leaf in leaves_by_path(players).items()}
     wrong = [path for path in expected | shapes if expected.get(path) != shapes.get(path)]
     if wrong:
@@ -167,13 +165,6 @@ def _check_networks(of_run: Description, source: Description, found: GANState) -
             f"the networks of --init-from {of_run.config.init_from} differ from those of this run "
             f"(in {wrong[0]}): give it the same network settings and data of the same shape"
         )
-
-
-def _shapes(config: Config, dataset: DatasetInfo) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of the variables of both networks by path."""
-    state = jax.eval_shape(build_gan(config, dataset).init, key_of_seed(0))
-    players = {name: _variables(getattr(state, name)) for name in PLAYERS}
-    return {path: leaf.shape for path, leaf in leaves_by_path(players).items()}
 
 
 def _merge_leaf(leaf: Any, other: Any, rows: tuple, axis: int | None) -> Any:
@@ -207,29 +198,8 @@ def _same_classes(of_run: Description, source: Description) -> tuple[list[int], 
     return [*range(count or 0)], [*range(count or 0)]
 
 
-def _class_axes(of_run: Description) -> dict[str, int]:
-    """Returns the axis of the classes, counted from the last one, by the path of a leaf."""
-    if not of_run.config.conditional:
-        return {}
-
-    config, dataset = of_run.config, of_run.dataset
-    more = _shapes(config, dataset._replace(num_classes=dataset.num_classes + 1))
-    shapes = _shapes(config, dataset)
-    pairs = {path: [*zip(shape, more[path], strict=True)] for path, shape in shapes.items()}
-    return {
-        path: axis - len(sizes)
-        for path, sizes in pairs.items()
-        for axis, (a, b) in enumerate(sizes)
-        if a != b
-    }
-
-
 def _classes(of_run: Description) -> int | None:
     return of_run.dataset.num_classes if of_run.config.conditional else None
-
-
-def _variables(player: Player) -> dict:
-    return {"params": player.params, **player.stats}
 
 
 def _with_variables(player: Player, variables: dict) -> Player:

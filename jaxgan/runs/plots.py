@@ -35,9 +35,8 @@ def save_samples(
     """
     from PIL import Image
 
-    if not bounded and rank in (2, 3) and (rank == 2 or samples.shape[-1] in (1, 3)):
-        samples, rank = _in_gray(samples if rank == 3 else samples[..., None]), 3
-        bounded = True
+    if (images := as_images(samples, rank, bounded)) is not None:
+        samples, rank, bounded = images, 3, True
     by_seed = samples if samples.ndim == rank + 2 else samples[None]
     if bounded and len(by_seed) > 1:
         few = by_seed[:, :SAMPLES_A_SEED]
@@ -50,6 +49,18 @@ def save_samples(
         _replace(path, _scatter(by_seed).savefig)
     else:
         _replace(path, _curves_of_samples(by_seed.reshape(*by_seed.shape[:2], -1)).savefig)
+
+
+def as_images(samples: np.ndarray, rank: int, bounded: bool = True) -> np.ndarray | None:
+    """Returns samples `[..., h, w, c]` in [-1, 1]; None for samples that are not drawn as images.
+
+    rank, bounded: as in `save_samples`.
+    """
+    if bounded:
+        return samples
+    if rank == 2 or (rank == 3 and samples.shape[-1] in (1, 3)):
+        return _in_gray(samples if rank == 3 else samples[..., None])
+    return None
 
 
 def _in_gray(samples: np.ndarray) -> np.ndarray:
@@ -82,7 +93,18 @@ def save_animation(path: Path, frames: Sequence[Path], milliseconds: int = 120) 
         return
     pictures = [Image.open(frame) for frame in choose_frames(frames)]
     pictures = [picture.convert("L" if picture.mode == "L" else "RGB") for picture in pictures]
-    durations = [milliseconds] * (len(pictures) - 1) + [2_000]
+    _save_gif(path, pictures, [milliseconds] * (len(pictures) - 1) + [2_000])
+
+
+def save_loop(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) -> None:
+    """Writes a GIF of pictures, uint8 `[h, w]` or `[h, w, 3]`, there and back without end."""
+    from PIL import Image
+
+    pictures = [Image.fromarray(frame) for frame in (*frames, *frames[-2:0:-1])]
+    _save_gif(path, pictures, [milliseconds] * len(pictures))
+
+
+def _save_gif(path: Path, pictures: Sequence, durations: list[int]) -> None:
     _replace(
         path,
         lambda file, format: pictures[0].save(
