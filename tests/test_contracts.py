@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 
 import jax
@@ -25,7 +26,7 @@ from helpers import (
     wait_until,
 )
 
-from jaxgan import train
+from jaxgan import train, verify
 from jaxgan.data.order import epoch_indices
 from jaxgan.errors import Diverged
 from jaxgan.runs import build
@@ -209,7 +210,17 @@ def test_9_data_from_disk_give_the_run_that_the_same_data_in_memory_give(tmp_pat
     assert description["dataset"] == read_json(tmp_path / "memory" / "config.json")["dataset"]
 
 
-def test_10_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
+def test_10_a_part_of_a_run_is_verified(finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    result = verify.main(verify.Config(run, begin=20))
+    assert (result.begin, result.end, result.same) == (20, 60, True)
+    about = read_json(run / "config.json")
+    about["config"]["beta2"] = 0.5
+    (run / "config.json").write_text(json.dumps(about))
+    assert not verify.main(verify.Config(run)).same
+
+
+def test_11_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
     """A limit on file sizes simulates the full disk."""
     out = tmp_path / "run"
     train.main(small(out, steps=20))
@@ -244,7 +255,7 @@ def test_10_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finish
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_10_invalid_settings_are_reported_in_one_line_and_leave_no_files(
+def test_11_invalid_settings_are_reported_in_one_line_and_leave_no_files(
     tmp_path, monkeypatch, capsys, no_network, arguments, status, words
 ):
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,18 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan import classify, evaluate, train
+from jaxgan import (
+    board,
+    classify,
+    evaluate,
+    export,
+    interpolate,
+    invert,
+    report,
+    sample,
+    train,
+    verify,
+)
 from jaxgan.data import load
 from jaxgan.gan import gan
 from jaxgan.metrics import METRICS
@@ -77,11 +88,10 @@ def test_every_contract_has_a_test():
 
 
 def test_flags_exist():
-    names = {
-        name
-        for of in (Config, evaluate.Config, classify.Config)
-        for name in of.__dataclass_fields__
-    }
+    commands = board, classify, evaluate, export, interpolate, invert, report, sample, verify
+    settings = Config, *(command.Config for command in commands)
+    names = {name.rstrip("_") for of in settings for name in of.__dataclass_fields__}
     known = {"--" + name.replace("_", "-") for name in names} | {"--help", "--recipes"}
-    text = re.sub(r"^#SBATCH.*$", "", README, flags=re.MULTILINE)
+    # In a table of three columns, the second one has the flags of other programs.
+    text = re.sub(r"^(\|[^|\n]*\|)[^|\n]*(\|[^|\n]*\|)$", r"\1\2", README, flags=re.MULTILINE)
     assert set(re.findall(r"--[a-z][a-z0-9-]+(?<!-)", text)) <= known
