@@ -6,15 +6,16 @@ import sys
 import jax
 import numpy as np
 import pytest
-from helpers import SMALL, assert_one_line, small
+from helpers import SMALL, assert_one_line
 from PIL import Image
 
-from jaxgan import interpolate, train
+from jaxgan import interpolate
 from jaxgan.command import run_command
 from jaxgan.errors import UsageError
 from jaxgan.keys import key_of_seed
 from jaxgan.outputs import interpolation
 from jaxgan.outputs.interpolation import Paths, slerp
+from jaxgan.outputs.samples import compile_decode
 from jaxgan.runs import plots
 from jaxgan.runs.build import build_gan
 from jaxgan.runs.description import DatasetInfo, Description
@@ -23,14 +24,20 @@ from jaxgan.runs.generators import Generator, load_generator, make_sampler
 KEY = jax.random.key(4)
 
 
-def make_generator(**settings) -> Generator:
-    """Returns a generator of three classes with random positive variables."""
+def make_generator(shape=(8, 8, 1), **settings) -> Generator:
+    """Returns a generator of three classes with random variables."""
     config = dataclasses.replace(SMALL, conditional=True, width=8, **settings)
-    info = DatasetInfo("made", shape=(8, 8, 1), num_classes=3, class_frequencies=(1 / 3,) * 3)
+    images = len(shape) == 3
+    info = DatasetInfo("made", "", "", shape, images, 3, class_frequencies=(1 / 3,) * 3)
     shapes = jax.eval_shape(build_gan(config, info).init, key_of_seed(1)).generator
     rng = np.random.default_rng(0)
-    fill = lambda leaf: (0.1 + 0.3 * np.abs(rng.normal(size=leaf.shape))).astype(np.float32)
-    variables = jax.tree.map(fill, {"params": shapes.params, **shapes.stats})
+
+    def fill(path, leaf):
+        values = 0.3 * rng.normal(size=leaf.shape)
+        return (1 + abs(values) if path[-1].key == "var" else values).astype(np.float32)
+
+    variables = {"params": shapes.params, **shapes.stats}
+    variables = jax.tree.map_with_path(fill, variables)
     of_run = Description(config, info, {}, {}, {}, None, ())
     return Generator(make_sampler(of_run), variables, of_run, 0)
 
@@ -58,10 +65,11 @@ def test_paths_form_a_closed_loop_through_the_latents(finished):
     latents = generator.latents(KEY, 3)
     samples = interpolation.interpolate(generator, KEY, Paths(3, 5))
     assert samples.shape == (3, 5, 28, 28, 1)
-    ends = np.asarray(generator.decode(latents))
+    decode = compile_decode(generator)
+    ends = np.asarray(decode(latents))
     np.testing.assert_allclose(samples[:, 0], ends, atol=1e-5)
     np.testing.assert_allclose(samples[:, -1], np.roll(ends, -1, axis=0), atol=1e-5)
-    middle = generator.decode(slerp(latents[:1], latents[1:2], np.full(1, 0.5)))
+    middle = decode(slerp(latents[:1], latents[1:2], np.full(1, 0.5)))
     np.testing.assert_allclose(samples[0, 2], middle[0], atol=1e-5)
     alone = interpolation.interpolate(generator, KEY, Paths(1, 5))
     assert np.abs(alone[0, 0] - alone[0, -1]).max() > 1e-3
@@ -84,9 +92,9 @@ def test_paths_between_classes_mix_what_the_network_keeps_for_them(settings):
     decode = jax.jit(generator.sampler.decode)
     for frame, label in ((0, 2), (2, 0), (4, 1)):
         expected = decode(generator.variables, latents, label)
-        np.testing.assert_allclose(samples[:, frame], expected, atol=1e-5)
+        np.testing.assert_allclose(samples[:, frame], expected, rtol=1e-4, atol=1e-5)
     expected = decode(mix_tables(generator.variables), latents, 0)
-    np.testing.assert_allclose(samples[:, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(samples[:, 1], expected, rtol=1e-4, atol=1e-5)
     assert np.abs(samples[:, 1] - samples[:, 0]).max() > 1e-3
 
 
@@ -135,12 +143,13 @@ def test_the_picture_has_a_row_for_each_path_and_the_animation_goes_there_and_ba
 
 
 def test_data_other_than_images_are_drawn_in_another_way(tmp_path):
-    train.main(small(tmp_path / "run", dataset="ring", steps=2, width=8))
-    written = interpolate.main(interpolate.Config(tmp_path / "run", num=2, frames=3))
-    assert written == [tmp_path / "run" / "interpolation.png"]
-    assert Image.open(written[0]).size[0] > 100
+    plane = make_generator(shape=(2,), network="mlp")
+    out = tmp_path / "paths.png"
+    assert interpolation.write_interpolation(out, plane, KEY, Paths(2, 3)) == [out]
+    assert [path.name for path in tmp_path.iterdir()] == ["paths.png"]
+    assert Image.open(out).size[0] > 100
     with pytest.raises(UsageError, match="no images"):
-        interpolation.strip(load_generator(tmp_path / "run"), KEY)
+        interpolation.strip(plane, KEY)
 
 
 @pytest.mark.parametrize(
