@@ -83,7 +83,7 @@ class Sampler(NamedTuple):
         if self.num_classes is None and labels is not None:
             raise UsageError("this generator is not conditional: it takes no labels")
         if self.num_classes is not None:
-            count = len(latents)
+            count = latents.shape[0]
             labels = cycle_classes(count, self.num_classes) if labels is None else labels
             if not isinstance(labels, jax.core.Tracer):
                 _check_labels(np.asarray(labels), count, self.num_classes)

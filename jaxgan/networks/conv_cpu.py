@@ -54,7 +54,7 @@ def conv_by_products(x: jax.Array, kernel: jax.Array, *, geometry: Geometry) -> 
     if _filterable(kernel.shape, geometry):
         return _filtered(_padded(x, geometry), kernel)
     if _wide_to_narrow(kernel.shape, geometry):
-        shape = (len(x), *_output_size(x.shape, kernel.shape, geometry), kernel.shape[3])
+        shape = (x.shape[0], *_output_size(x.shape, kernel.shape, geometry), kernel.shape[3])
         return _folded(x, _turned(kernel), _turned_geometry(kernel.shape, geometry), shape)
     return _unfolded(x, kernel, geometry)
 
