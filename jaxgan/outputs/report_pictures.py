@@ -5,22 +5,21 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.errors import RunError, UsageError
 from jaxgan.keys import key_of_seed
+from jaxgan.outputs.interpolation import Paths, strip
 from jaxgan.runs import plots
 from jaxgan.runs.description import Description
-from jaxgan.runs.generators import Generator, load_generator
+from jaxgan.runs.generators import load_generator
 
 MOST_BYTES = 128 * 1024
 """The size of a file beyond which a picture is embedded as a smaller copy."""
 MOST_PIXELS = 800
 """The longer side of such a copy."""
-ROWS, COLUMNS = 4, 9
-"""Pairs of latents, and samples from one latent of a pair to the other one."""
+PATHS = Paths(count=4, frames=9)
+"""The samples between latents."""
 
 
 class Picture(NamedTuple):
@@ -69,29 +68,7 @@ def draw_interpolation(run: Path, about: Description) -> Picture | str | None:
         generator = load_generator(run)
     except (RunError, UsageError) as error:
         return str(error)
-    return _to_picture(plots.grid(interpolate(generator, ROWS, COLUMNS), COLUMNS))
-
-
-def interpolate(generator: Generator, rows: int, columns: int) -> np.ndarray:
-    """Returns images `[rows * columns, h, w, c]` of latents between `rows` random pairs.
-
-    The latents of a row are on an arc from one latent to the other one (Shoemake 1985). Of a
-    conditional GAN, each row has the label of its number.
-    """
-    pairs = generator.latents(key_of_seed(0), 2 * rows).reshape(rows, 2, -1)
-    fractions = jnp.linspace(0, 1, columns)
-    latents = jax.vmap(lambda pair: jax.vmap(lambda t: _slerp(*pair, t))(fractions))(pairs)
-    labels = None
-    if generator.num_classes is not None:
-        labels = np.repeat(np.arange(rows) % generator.num_classes, columns)
-    return np.asarray(generator.decode(latents.reshape(rows * columns, -1), labels))
-
-
-def _slerp(first: jax.Array, last: jax.Array, fraction: jax.Array) -> jax.Array:
-    cosine = first @ last / (jnp.linalg.norm(first) * jnp.linalg.norm(last))
-    angle = jnp.arccos(jnp.clip(cosine, -1 + 1e-6, 1 - 1e-6))
-    weights = jnp.sin((1 - fraction) * angle), jnp.sin(fraction * angle)
-    return (weights[0] * first + weights[1] * last) / jnp.sin(angle)
+    return _to_picture(strip(generator, key_of_seed(0), PATHS))
 
 
 def _to_picture(sheet: np.ndarray) -> Picture:
