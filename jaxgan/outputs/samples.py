@@ -146,12 +146,11 @@ def _write_picture(path: Path, generator: Generator, request: Request) -> None:
 def _write_array(path: Path, generator: Generator, request: Request) -> None:
     dataset = generator.of_run.dataset
     dtype, shape = np.uint8 if dataset.bounded else np.float32, (request.count, *dataset.shape)
-    with replacing(path) as temporary:
-        array, first = np.lib.format.open_memmap(temporary, "w+", dtype, shape), 0
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
         for part in draw(generator, request):
-            array[first : first + len(part)] = to_uint8(part) if dataset.bounded else part
-            first += len(part)
-        array.flush()
+            file.write(np.asarray(to_uint8(part) if dataset.bounded else part, dtype).tobytes())
 
 
 def _write_archive(path: Path, generator: Generator, request: Request) -> None:
