@@ -80,13 +80,13 @@ def write_onnx(path: Path, generator: Generator) -> None:
     "samples" `[n, *shape]`.
     Raises `UsageError` for other networks or without the package onnx, and `OSError`.
     """
-    require("onnx")
-    from jaxgan.outputs.onnx_model import make_model
-
     try:
         layers = list_layers(generator)
     except UsageError as error:
         raise UsageError(f"{error}, which ONNX needs: choose --format stablehlo") from error
+    require("onnx")
+    from jaxgan.outputs.onnx_model import make_model
+
     arrays = traverse_util.flatten_dict(arrays_of(generator), sep=store.SEPARATOR)
     model = make_model(layers, arrays, describe(generator))
     with replacing(path) as temporary:
