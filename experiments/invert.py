@@ -3,10 +3,10 @@
     python experiments/invert.py runs/mnist --data-dir ~/tensorflow_datasets
 
 One random quadrant of each of 100 test images is missing. It is filled in by the GAN of a run
-(`python -m jaxgan.invert`), from the training image that is nearest by the visible pixels, and from
-the mean training image. Prints a JSON line with the mean squared error of each, over the missing
-pixels with values in [0, 1], and its standard error over images. The hidden pixels and the labels
-of the test images are used for nothing else.
+(`python -m jaxgan.invert`), from the training image that is nearest by the visible pixels, from the
+mean of the 30 nearest, and from the mean training image. Prints a JSON line with the mean squared
+error of each, over the missing pixels with values in [0, 1], and its standard error over images.
+The hidden pixels and the labels of the test images are used for nothing else.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from jaxgan.outputs.inversion import DEFAULTS, invert
 from jaxgan.runs import plots
 from jaxgan.runs.generators import load_generator
 
+NEAREST = 30
+"""The number of training images whose mean is one of the methods."""
 EXAMPLES = 10
 """The number of images in the picture."""
 
@@ -35,11 +37,11 @@ def choose_quadrants(images: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return (quadrant != rng.integers(4, size=count)[:, None, None])[..., None]
 
 
-def nearest(images: np.ndarray, masks: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """Returns the training image that is nearest to each image, by its known pixels."""
+def nearest(images: np.ndarray, masks: np.ndarray, train: np.ndarray, count: int = 1) -> np.ndarray:
+    """Returns the mean of the training images that are nearest to each image, by known pixels."""
     distance = lambda image, mask: ((train - image) ** 2 * mask).sum(axis=(1, 2, 3))
-    found = [distance(*each).argmin() for each in zip(images, masks, strict=True)]
-    return train[found]
+    found = [distance(*each).argsort()[:count] for each in zip(images, masks, strict=True)]
+    return np.stack([train[each].mean(axis=0) for each in found])
 
 
 def hidden_errors(filled: np.ndarray, truth: np.ndarray, masks: np.ndarray) -> np.ndarray:
@@ -86,6 +88,7 @@ def main() -> None:
     filled = {
         "gan": found.completed,
         "nearest": fill(nearest(damaged, masks, train)),
+        "mean_of_nearest": fill(nearest(damaged, masks, train, NEAREST)),
         "mean": fill(train.mean(axis=0)),
     }
     errors = {name: hidden_errors(images, truth, masks) for name, images in filled.items()}

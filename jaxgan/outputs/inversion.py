@@ -24,14 +24,15 @@ class Settings(NamedTuple):
     restarts: searches for each image, of which the best is kept. steps: of each search.
     label: the class of all images, for a conditional GAN; None for a search over classes.
     learning_rate: the first one of Adam; it decays to zero along a cosine.
-    prior: weight of the mean square of the latent, up to a factor its negative log density.
+    prior: weight of the mean square of the latent, up to a factor its negative log density, times
+    the share of the pixels that are missing: it decides where the known pixels do not.
     """
 
     restarts: int = 8
     steps: int = 300
     label: int | None = None
     learning_rate: float = 0.1
-    prior: float = 1e-3
+    prior: float = 0.4
 
 
 DEFAULTS = Settings()
@@ -163,12 +164,12 @@ def descend(decode, image: jax.Array, mask: jax.Array, starts: jax.Array, settin
 
     decode: from latents `[restarts, k]` to samples. image: `[h, w, c]`. mask: `[h, w, 1]`.
     """
-    total = mask.sum() * image.shape[-1]
+    total, prior = mask.sum() * image.shape[-1], settings.prior * (1 - mask.mean())
     tx = optax.adam(optax.cosine_decay_schedule(settings.learning_rate, max(1, settings.steps)))
 
     def measure(latents):
         errors = (mask * (decode(latents) - image) ** 2).sum(axis=(1, 2, 3)) / total
-        objectives = errors + settings.prior * (latents**2).mean(axis=1)
+        objectives = errors + prior * (latents**2).mean(axis=1)
         return objectives.sum(), Found(latents, objectives, errors)
 
     def step(carry, _):
