@@ -1,18 +1,23 @@
 """Generators written for other programs: python -m jaxgan.export."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from helpers import assert_one_line, small
 
-from jaxgan import export, train
+from jaxgan import export, store, train
 from jaxgan.command import run_command
+from jaxgan.errors import UsageError
+from jaxgan.networks import NETWORKS, NetworkOptions
 from jaxgan.outputs import exports
+from jaxgan.outputs.layers import list_layers
 from jaxgan.runs.generators import load_generator
 
 READERS = Path(__file__).resolve().parents[1] / "experiments" / "readers"
@@ -114,7 +119,6 @@ def test_large_networks_are_exported_for_any_number_of_latents(network):
     """They are traced, and not run, which would take a minute."""
     from jax import export as jax_export
 
-    from jaxgan.networks import NETWORKS
     from jaxgan.sampling import Sampler
 
     generator, _ = NETWORKS[network]((32, 32, 3), width=16, num_classes=4)
@@ -137,8 +141,71 @@ def test_networks_without_a_list_of_layers(runs, tmp_path, monkeypatch, capsys):
     export.main(export.Config(out))
     monkeypatch.setattr(sys, "argv", ["export", str(out), "--format", "onnx"])
     assert run_command(export.Config, export.main, "export") == 2
-    assert_one_line(capsys.readouterr().err, "--g-norm layer", "--format stablehlo")
+    assert_one_line(capsys.readouterr().err, "--g-norm", "layer", "--format stablehlo")
     assert not (out / "export.onnx").exists()
+
+
+def test_layers_that_cannot_be_listed_are_named():
+    """A stub for the generator: only its networks and its settings decide."""
+
+    def refused(network, **settings):
+        module, _ = NETWORKS[network]((8, 8, 1), width=8, num_classes=2, **settings)
+        sampler = SimpleNamespace(module=module)
+        of_run = SimpleNamespace(config=SimpleNamespace(network=network))
+        with pytest.raises(UsageError) as caught:
+            list_layers(SimpleNamespace(sampler=sampler, of_run=of_run))
+        return str(caught.value)
+
+    assert "only mlp and dcgan" in refused("resnet")
+    message = refused("mlp", options=NetworkOptions("layer"))
+    assert "--g-norm none and batch" in message
+    assert message.endswith("not layer")
+    message = refused("mlp", options=NetworkOptions("batch", g_conditioning="norm"))
+    assert "--g-conditioning embedding" in message
+    assert "--g-norm" not in message
+
+
+def test_weights_are_described(runs, tmp_path):
+    described = {}
+    for name in NAMES:
+        out = export.main(export.Config(runs[name], out=tmp_path / f"{name}.safetensors"))
+        described[name] = store.load(out).about
+    keys = ("network", "shape", "latent_size", "num_classes", "activation", "norm", "conditioning")
+    found = {name: tuple(about[key] for key in keys) for name, about in described.items()}
+    assert found == {
+        "mlp": ("mlp", [28, 28, 1], 8, None, "tanh", "none", None),
+        "dcgan": ("dcgan", [28, 28, 1], 8, 10, "tanh", "batch", "embedding"),
+        "table": ("mlp", [3], 8, 2, "identity", "batch", "embedding"),
+    }
+
+
+def test_the_seed_is_chosen(tmp_path):
+    run = tmp_path / "run"
+    settings = {"width": 8, "steps": 1, "seed": 5, "seeds": 2, "conditional": True}
+    train.main(small(run, **settings))
+    files = {}
+    for seed in (None, 5, 6):
+        files[seed] = tmp_path / f"{seed}.safetensors"
+        export.main(export.Config(run, run_seed=seed, out=files[seed]))
+    digests = {seed: store.load(path).digest for seed, path in files.items()}
+    assert digests[None] == digests[5] != digests[6]
+    generator = load_generator(run, seed=6)
+    latents, labels = np.asarray(generator.latents(jax.random.key(0), 4)), np.arange(4)
+    samples = generator.decode(latents, labels)
+    found = {seed: read("numpy_reader").generate(files[seed], latents, labels) for seed in (5, 6)}
+    np.testing.assert_allclose(found[6], samples, rtol=1e-5, atol=1e-5)
+    assert np.abs(found[5] - found[6]).max() > 1e-2
+
+
+def test_a_damaged_run_leaves_the_earlier_file(finished, tmp_path, monkeypatch, capsys):
+    run, out = tmp_path / "run", tmp_path / "a.safetensors"
+    shutil.copytree(finished, run)
+    out.write_bytes(b"earlier")
+    (run / "generator" / "weights.safetensors").write_bytes(b"damaged")
+    monkeypatch.setattr(sys, "argv", ["export", str(run), "--out", str(out)])
+    assert run_command(export.Config, export.main, "export") == 1
+    assert_one_line(capsys.readouterr().err, "no generator can be loaded")
+    assert out.read_bytes() == b"earlier"
 
 
 def test_missing_packages_are_named(runs, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from flax import traverse_util
 from jaxgan import store
 from jaxgan.errors import UsageError
 from jaxgan.files import replacing
+from jaxgan.networks.shared import identity
 from jaxgan.outputs.layers import list_layers
 from jaxgan.runs.generators import Generator
 
@@ -20,9 +22,10 @@ PLATFORMS = ("cpu", "cuda")
 def describe(generator: Generator) -> dict:
     """Returns what a program needs to know of a generator, besides its arrays.
 
-    "layers": those of `list_layers`, None for networks that cannot be listed.
+    "activation": of the last layer, "tanh" or "identity". "layers": those of `list_layers`, None
+    for networks that cannot be listed.
     """
-    of_run = generator.of_run
+    of_run, module = generator.of_run, generator.sampler.module
     try:
         layers = list_layers(generator)
     except UsageError:
@@ -33,6 +36,9 @@ def describe(generator: Generator) -> dict:
         "latent_size": generator.latent_size,
         "num_classes": generator.num_classes,
         "class_names": list(of_run.dataset.class_names),
+        "activation": "tanh" if getattr(module, "output", identity) is nn.tanh else "identity",
+        "norm": module.norm,
+        "conditioning": module.conditioning if generator.num_classes is not None else None,
         "step": generator.step,
         "layers": layers,
     }

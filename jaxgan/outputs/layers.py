@@ -7,6 +7,8 @@ from jaxgan.runs.generators import Generator
 
 EPSILON = 1e-5
 """What batch norm adds to the variance, Flax's default."""
+NORMS = ("none", "batch")
+"""The norms of generators that can be written as a list of layers."""
 
 
 def list_layers(generator: Generator) -> list[dict]:
@@ -25,11 +27,18 @@ def list_layers(generator: Generator) -> list[dict]:
     """
     module, network = generator.sampler.module, generator.of_run.config.network
     if network not in LISTED:
-        raise UsageError(f"--network {network} cannot be written as a list of layers")
+        known = " and ".join(LISTED)
+        raise UsageError(f"only {known} can be written as a list of layers, not {network}")
     by_class = module.num_classes is not None
-    if module.norm not in ("none", "batch") or (by_class and module.conditioning != "embedding"):
+    if by_class and module.conditioning != "embedding":
         raise UsageError(
-            f"--g-norm {module.norm} of this run cannot be written as a list of layers"
+            f"only --g-conditioning embedding can be written as a list of layers, not "
+            f"{module.conditioning}"
+        )
+    if module.norm not in NORMS:
+        raise UsageError(
+            f"only --g-norm {' and '.join(NORMS)} can be written as a list of layers, not "
+            f"{module.norm}"
         )
     layers = LISTED[network](module)
     if by_class:
