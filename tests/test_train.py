@@ -142,13 +142,13 @@ def test_progress_line_shows_the_speed_since_the_last_line():
 
 
 def test_signal_before_the_first_step_stops_at_step_zero(tmp_path, monkeypatch, capsys, finished):
-    init = train.format_header
+    init = progress.format_header
 
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGTERM)
         return init(*arguments)
 
-    monkeypatch.setattr(train, "format_header", interrupted)
+    monkeypatch.setattr(progress, "format_header", interrupted)
     out = tmp_path / "run"
     with pytest.raises(Interrupted, match="stopped at step 0") as stopped:
         train.main(small(out))
