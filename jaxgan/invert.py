@@ -25,7 +25,8 @@ class InversionSettings:
     that size"""
     mask: Path | None = None
     """picture that is white where pixels are known and black where they are missing: these are
-    filled in; or a .npy file (uint8) with one such mask, or one for each image"""
+    filled in; or a .npy file (uint8, 255 where
+    known, 0 where missing) with one mask, or one for each image"""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """class of all images for a conditional GAN, a number or a name; if not given, it is found"""
     restarts: Annotated[int, Range(1, 1_000, "at least 1 and at most 1,000")] = 8

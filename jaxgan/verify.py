@@ -29,7 +29,8 @@ class Config:
     run: Annotated[Path | None, tyro.conf.Positional] = None
     """run directory"""
     begin: Index | None = None
-    """step of a kept checkpoint to begin from, or 0; if not given, the last but one"""
+    """step of a kept checkpoint to begin from, or 0; if not given, the last kept
+    one before --end, or 0"""
     end: Count | None = None
     """step of a kept checkpoint to compare with; if not given, the last one"""
     from_scratch: bool = False
