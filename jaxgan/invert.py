@@ -95,7 +95,7 @@ def main(config: Config):
 def report(found, class_names: tuple[str, ...], searched: bool) -> None:
     """Prints the error of each image, and its class if that was searched."""
     for number, error in enumerate(found.errors, 1):
-        line = f"jaxgan: image {number:,}: mean squared error {error:.4f}"
+        line = f"jaxgan: image {number:,}: mean squared error of known pixels {error:.4f}"
         if found.labels is not None and searched:
             label = int(found.labels[number - 1])
             line += f", class {class_names[label] if class_names else label}"

@@ -63,7 +63,8 @@ def write_stablehlo(path: Path, generator: Generator) -> None:
     """Writes the function from latents to samples as a serialized `jax.export.Exported`.
 
     Its arguments are latents `[n, latent_size]` and, for a conditional GAN, int32 labels `[n]`, for
-    any n, on the CPU or on CUDA. It needs only JAX: `jax.export.deserialize(bytearray).call(...)`.
+    any n, on the CPU or on CUDA. To read it takes JAX and flatbuffers:
+    `jax.export.deserialize(bytearray).call(...)`.
     Raises `UsageError` without the package flatbuffers, and `OSError`.
     """
     from jax import export
@@ -89,7 +90,7 @@ def write_onnx(path: Path, generator: Generator) -> None:
     try:
         layers = list_layers(generator)
     except UsageError as error:
-        raise UsageError(f"{error}, which ONNX needs: choose --format stablehlo") from error
+        raise UsageError(f"ONNX needs layers: {error}; choose --format stablehlo") from error
     require("onnx")
     from jaxgan.outputs.onnx_model import make_model
 
