@@ -50,7 +50,7 @@ def test_selection_and_evaluation_use_different_data(tmp_path, monkeypatch):
     monkeypatch.setitem(reference.PROTOCOLS, Images, lambda *_: make_protocol(next(looking)))
     monkeypatch.setattr(real_features, "cache_path", lambda *_: Path("/proc/nothing/x"))
     draw = load_generator(tmp_path / "run" / "generator")
-    variables = jax.tree.map(jnp.asarray, draw.args[0])
+    variables = jax.tree.map(jnp.asarray, draw.variables)
     assert {"fid", "precision"} <= selection.make_score(about)(variables).keys()
     real = reference.load_reference(about, Settings(130))
     for key in range(2):
