@@ -59,7 +59,9 @@ def main(config: Config) -> list[Path]:
                 print(f"jaxgan: {remark}")
             folders.append(folder)
     where = config.out or os.path.commonpath([folder.absolute() for folder in folders])
-    print(f"jaxgan: wrote event files: tensorboard --logdir {shlex.quote(str(where))}")
+    print(
+        f"jaxgan: wrote event files, to show with: tensorboard --logdir {shlex.quote(str(where))}"
+    )
     return folders
 
 

@@ -17,9 +17,9 @@ class ExportSettings:
     """The kind of file, and its path."""
 
     format: Literal["safetensors", "stablehlo", "onnx"] = "safetensors"
-    """safetensors: the weights, with a list of the layers of an mlp or a dcgan; stablehlo: the
-    function from latents to samples, for JAX on a CPU or CUDA; onnx: the same of an mlp or a dcgan,
-    for any program that reads ONNX"""
+    """safetensors: the weights, and the list of layers of an mlp or a dcgan with --g-norm none or
+    batch; stablehlo: the function from latents to samples, for JAX on a CPU or CUDA; onnx: the same
+    function for any program that reads ONNX, of an mlp or a dcgan with --g-norm none or batch"""
     out: Path | None = None
     """file to write; if not given, export.<format> in the run directory"""
 

@@ -22,9 +22,9 @@ class InterpolationSettings:
 
     num: Count = 8
     """number of paths, each a row of the picture: from one latent to the next, and from the last
-    one back to the first"""
+    one back to the first; a single path ends at a latent of its own"""
     frames: Annotated[int, Range(2, 1_000, "at least 2 and at most 1,000")] = 12
-    """number of samples from one end of a path to the next, with both ends"""
+    """number of samples on a path between two latents or two classes, both ends included"""
     seed: Index = 0
     """seed of the latents"""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
@@ -34,8 +34,8 @@ class InterpolationSettings:
     """for paths between classes instead, each with a fixed latent: two or more classes, numbers or
     names, in their order, or all"""
     out: Path | None = None
-    """.png file for the picture; a .gif file beside it shows all paths at once, there and back; if
-    not given, interpolation.png in the run directory"""
+    """.png file for the picture; for images, a .gif file beside it shows all paths at once, there
+    and back; if not given, interpolation.png in the run directory"""
 
 
 @dataclasses.dataclass(frozen=True)

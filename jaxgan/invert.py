@@ -24,14 +24,15 @@ class InversionSettings:
     """pictures, scaled and cropped to the size of the training images, or .npy files (uint8) of
     that size"""
     mask: Path | None = None
-    """picture that is white where pixels are known and black where they are missing: these are
-    filled in; or a .npy file (uint8, 255 where
-    known, 0 where missing) with one mask, or one for each image"""
+    """picture that is white where pixels are known and black where they are missing, which are
+    filled in; or a .npy file with one mask or one for each image: bool (True where known), or uint8
+    (0 where missing, and 1 or 255 where known)"""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
-    """class of all images for a conditional GAN, a number or a name; if not given, it is found"""
+    """class of all images for a conditional GAN, a number or a name; if not given, the searches
+    try different classes, the one of the most similar sample first"""
     restarts: Annotated[int, Range(1, 1_000, "at least 1 and at most 1,000")] = 8
-    """searches for each image, of which the best one is kept; those without --class go through the
-    classes in turn"""
+    """searches for each image, of which the best one is kept; without --class, as many of them as
+    there are classes try all"""
     steps: Count = 300
     """steps of each search"""
     seed: Index = 0

@@ -23,7 +23,7 @@ class Config:
     """Train a part of a run again, and say whether its state comes out the same, bit for bit.
 
     By default, these are the steps between its last two checkpoints. The result is written to
-    verification.json in the run directory. The status is 0 if the states are the same, else 1.
+    verification.json in the run directory. The exit status is 0 if the states are the same, else 1.
     """
 
     run: Annotated[Path | None, tyro.conf.Positional] = None
@@ -132,7 +132,7 @@ def choose_steps(config: Config, of_run) -> tuple[int, int]:
         return 0, of_run.config.steps
     kept = kept_steps(config.run)
     if not kept:
-        raise RunError(f"{config.run} has no checkpoint to compare with: continue the run")
+        raise RunError(f"{config.run} has no checkpoint yet to compare with: continue the run")
     known = f"the run keeps those of the steps {', '.join(map(str, kept))}"
     end = kept[-1] if config.end is None else config.end
     if end not in kept:

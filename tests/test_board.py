@@ -216,8 +216,8 @@ def test_damaged_and_missing_parts(finished, tmp_path, capsys):
     assert 80 not in scalars(folder / FILE)
     assert sorted(images(folder / FILE)) == [0, 40, 60]
     printed = capsys.readouterr().out
-    assert "damaged lines of" in printed
-    assert "pictures in" in printed
+    assert "left out 1 lines of" in printed
+    assert "left out 1 pictures of" in printed
     (tmp_path / "new").mkdir()
     shutil.copy(run / "config.json", tmp_path / "new")
     (folder,) = board.main(board.Config(tmp_path / "new"))
@@ -236,7 +236,7 @@ def test_long_runs_are_thinned(finished, tmp_path, monkeypatch, capsys):
     assert len(found) == 11
     assert {1, 501, 1_000} <= found.keys()
     assert sorted(images(folder / FILE)) == [0, 60]
-    assert "10 lines of each seed are shown" in capsys.readouterr().out
+    assert "took 10 evenly spaced lines of each seed" in capsys.readouterr().out
 
 
 def test_runs_of_one_name_have_folders_of_their_own(finished, tmp_path):

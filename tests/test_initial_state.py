@@ -67,6 +67,8 @@ def test_a_run_goes_on_although_its_source_has_changed_or_is_gone(finished, tmp_
         train.main(small(out, steps=60))
     with pytest.raises(UsageError, match="not a run directory"):
         train.main(small(tmp_path / "other", init_from=source))
+    with pytest.raises(RunError, match=r"began with step 60 of .*source, which cannot be read"):
+        verify.main(verify.Config(out, from_scratch=True))
 
 
 def assert_same_run_until(out, whole, step):

@@ -244,6 +244,15 @@ def test_pictures_and_masks_get_the_shape_of_the_data(generator, tmp_path):
     np.testing.assert_array_equal(known, np.pad(np.eye(4, dtype=bool), 2, constant_values=True))
 
 
+def test_masks_are_arrays_of_truth_values_or_of_brightness(generator, tmp_path):
+    mask = np.eye(8, dtype=bool)
+    for array in (mask, mask.astype(np.uint8), mask.astype(np.uint8) * 255):
+        np.save(tmp_path / "mask.npy", array)
+        known = inversion_files.read_masks(tmp_path / "mask.npy", 3, generator.of_run)
+        assert known.dtype == bool
+        np.testing.assert_array_equal(known, np.broadcast_to(mask[..., None], (3, 8, 8, 1)))
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -90,8 +90,19 @@ def test_each_seed_has_its_generator(seeds):
 def test_generators_that_a_run_does_not_have(finished, settings, error, message):
     with pytest.raises(error, match=message):
         load_generator(finished, **settings)
-    with pytest.raises(UsageError, match="not a run directory"):
+    with pytest.raises(UsageError, match="is the folder of one generator"):
         load_generator(finished / "generator", step=20)
+
+
+def test_paths_without_a_generator_say_why(finished, seeds, tmp_path):
+    for path, message in (
+        (tmp_path / "none", "none: it does not exist"),
+        (finished / "metrics.jsonl", "it is a file"),
+        (tmp_path, "neither a run directory nor the folder of a generator"),
+        (seeds / "generator", "those of the seeds 5, 6, 7: choose one"),
+    ):
+        with pytest.raises(RunError, match=message):
+            load_generator(path)
 
 
 def draw(run, tmp_path, **settings):

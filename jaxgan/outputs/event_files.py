@@ -74,12 +74,17 @@ def write_event_files(run: Path, about: Description, folder: Path) -> list[str]:
     remarks = []
     if metrics.damaged:
         remarks.append(
-            f"damaged lines of {run / 'metrics.jsonl'} are left out: {metrics.damaged:,}"
+            f"left out {metrics.damaged:,} lines of {run / 'metrics.jsonl'} that are damaged"
         )
     if any(len(steps) > MOST_LINES for steps in metrics.steps.values()):
-        remarks.append(f"of {run / 'metrics.jsonl'}, {MOST_LINES:,} lines of each seed are shown")
+        remarks.append(
+            f"took {MOST_LINES:,} evenly spaced lines of each seed from {run / 'metrics.jsonl'}"
+        )
     if left_out:
-        remarks.append(f"pictures in {run / 'samples'} are left out: {left_out:,}")
+        remarks.append(
+            f"left out {left_out:,} pictures of {run / 'samples'}: they are damaged, or more than "
+            f"{MOST_PICTURES}"
+        )
     return remarks
 
 

@@ -46,22 +46,23 @@ def read_masks(path: Path | None, count: int, of_run: Description) -> np.ndarray
 
     The file is a picture that is white where pixels are known and black where they are missing, in
     the shape of the images or scaled to it without new gray values; or a .npy file with one mask,
-    or one for each image.
+    or one for each image: bool, uint8 of 0 and 1, or uint8 with brightness as in a picture.
     Raises `UsageError` for a file that cannot be used, and for a mask without known pixels.
     """
     shape = (*of_run.dataset.shape[:2], 1)
     if path is None:
         return np.ones((count, *shape), bool)
     if path.suffix.lower() == ".npy":
-        values = _read_array(path, shape)
+        values = _read_array(path, shape, (np.uint8, np.bool_))
         if len(values) not in (1, count):
             raise UsageError(f"--mask {path} holds {len(values):,} masks for {count:,} images")
+        known = values.astype(bool) if values.max() <= 1 else values >= KNOWN
     else:
-        values = _read_picture(path, of_run, mask=True)[None]
-    known = values >= KNOWN
+        known = _read_picture(path, of_run, mask=True)[None] >= KNOWN
     if not known.any(axis=(1, 2, 3)).all():
         raise UsageError(
-            f"--mask {path} is black everywhere: known pixels must be white, missing ones black"
+            f"--mask {path} has no known pixel: known pixels must be white (in an array 255, 1 or "
+            f"True), missing ones black (0 or False)"
         )
     return np.broadcast_to(known, (count, *shape))
 
@@ -95,8 +96,8 @@ def _read_bytes(path: Path) -> bytes:
         raise UsageError(f"{path} cannot be read ({error.strerror}): check the path") from error
 
 
-def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns the arrays in a .npy file, uint8 `[n, *shape]`."""
+def _read_array(path: Path, shape: tuple[int, ...], types=(np.uint8,)) -> np.ndarray:
+    """Returns the arrays in a .npy file, of one of the types, `[n, *shape]`."""
     try:
         array = np.load(io.BytesIO(_read_bytes(path)), allow_pickle=False)
     except UsageError:
@@ -105,10 +106,10 @@ def _read_array(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise UsageError(f"{path} is not a .npy file ({first_line(error)})") from error
     shapes = {shape, shape[:-1]} if shape[-1] == 1 else {shape}
     fits = array.shape in shapes or array.shape[1:] in shapes
-    if array.dtype != np.uint8 or not fits or not array.size:
-        size = " x ".join(map(str, shape))
+    if array.dtype not in types or not fits or not array.size:
+        size, names = " x ".join(map(str, shape)), " or ".join(np.dtype(t).name for t in types)
         raise UsageError(
-            f"{path} must be uint8 of shape {size}, or an array of several such images: it is "
+            f"{path} must be {names} of shape {size}, or an array of several such images: it is "
             f"{array.dtype} of shape {' x '.join(map(str, array.shape))}"
         )
     return array.reshape(-1, *shape)

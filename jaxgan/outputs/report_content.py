@@ -233,7 +233,7 @@ def _speed(summary: dict) -> Pairs:
     if (rate := _number(summary.get("images_per_second"))) is not None:
         pairs.append(("Rate", f"{rate:,.0f} real images per second"))
     if (seconds := _number(summary.get("seconds"))) is not None:
-        pairs.append(("Time", f"{format_seconds(seconds)} since it was last started"))
+        pairs.append(("Time", f"{format_seconds(seconds)}, from its last start to its end"))
     return pairs
 
 

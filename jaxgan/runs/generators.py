@@ -8,7 +8,7 @@ from typing import Literal
 import jax
 
 from jaxgan.data.float_arrays import to_units
-from jaxgan.errors import RunError, UsageError, first_line
+from jaxgan.errors import RunError, UsageError, first_line, system_reason
 from jaxgan.generator_settings import GeneratorSettings
 from jaxgan.keys import key_of_seed
 from jaxgan.runs import description
@@ -85,9 +85,13 @@ def load_generator(
     missing or damaged.
     """
     path = Path(path)
-    if (path / ABOUT).exists() or not (path / "config.json").exists():
+    if not (path / "config.json").exists():
+        check_generator_folder(path)
         if (which, seed, step) != ("averaged", None, None):
-            raise UsageError(f"{path} is not a run directory: it holds at most one generator")
+            raise UsageError(
+                f"{path} is the folder of one generator: name the run directory to choose another "
+                "generator, seed or step"
+            )
         return _load_saved(path, standardized)
     of_run = description.read(path / "config.json")
     index = of_run.index_of(seed)
@@ -113,6 +117,19 @@ def load_generator(
     return Generator(make_sampler(of_run), variables, of_run, int(found.step), units)
 
 
+def check_generator_folder(path: Path) -> None:
+    """Raises `RunError`, which says why, for a path that is no folder with a saved generator."""
+    if (path / ABOUT).exists():
+        return
+    if not path.is_dir():
+        reason = "it is a file" if path.exists() else "it does not exist"
+    elif seeds := sorted(each.parent.name for each in path.glob(f"*/{ABOUT}")):
+        reason = f"it holds those of the seeds {', '.join(seeds)}: choose one of these folders"
+    else:
+        reason = "it is neither a run directory nor the folder of a generator"
+    raise RunError(f"no generator can be loaded from {path}: {reason}")
+
+
 def _load_saved(directory: Path, standardized: bool = False) -> Generator:
     """Returns the generator in a folder. Raises `RunError` for one that is missing or damaged."""
     try:
@@ -126,10 +143,9 @@ def _load_saved(directory: Path, standardized: bool = False) -> Generator:
     except UsageError:
         raise
     except Exception as error:  # Weights of another network raise errors of many types.
-        reason = first_line(error)
-        if seeds := sorted(path.parent.name for path in directory.glob(f"*/{ABOUT}")):
-            reason = f"it holds those of the seeds {', '.join(seeds)}: choose one"
-        raise RunError(f"no generator can be loaded from {directory} ({reason})") from error
+        check_generator_folder(directory)
+        reason = system_reason(error) or f"it is damaged: {first_line(error)}"
+        raise RunError(f"no generator can be loaded from {directory}: {reason}") from error
     return generator
 
 

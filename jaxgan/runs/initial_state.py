@@ -63,14 +63,10 @@ def make_initial_state(of_run: Description, gan: GAN, layout: Layout, key: jax.A
     if of_run.source is None:
         return Start(state)
     path, step = of_run.config.init_from, of_run.source["step"]
-    source = _read_description(path)
-    found = read_state(path, source, step)
-    if (digest := tree_sha256(found)) != of_run.source["state_sha256"]:
-        raise RunError(
-            f"the checkpoint of step {step} in {path} is not the one that the run began with"
-        )
+    source, found = _read_source(of_run)
     found = _select_seeds(of_run, source, found)
-    remark = f"starting from step {step} of {path} (state_sha256 {digest[:12]})"
+    digest = of_run.source["state_sha256"][:12]
+    remark = f"starting from step {step} of {path} (state_sha256 {digest})"
     if of_run.config.init_with == "state":
         return Start(_check_whole_state(path, state, found), remark)
     return _take_parameters(of_run, source, state, found, remark)
@@ -81,6 +77,28 @@ def _read_description(run: Path) -> Description:
     if found is None:
         raise UsageError(f"--init-from {run} is not a run directory: it has no config.json")
     return found
+
+
+def _read_source(of_run: Description) -> tuple[Description, GANState]:
+    """Returns the description and the state that a run recorded as its source.
+
+    Raises `RunError` if they are no longer there, or have changed.
+    """
+    path, step = of_run.config.init_from, of_run.source["step"]
+    advice = "put it back, or start a new run"
+    try:
+        source = _read_description(path)
+        found = read_state(path, source, step)
+    except (UsageError, RunError) as error:
+        raise RunError(
+            f"the run began with step {step} of {path}, which cannot be read ({error}): {advice}"
+        ) from error
+    if tree_sha256(found) != of_run.source["state_sha256"]:
+        raise RunError(
+            f"the checkpoint of step {step} in {path} is not the one that the run began with: "
+            f"{advice}"
+        )
+    return source, found
 
 
 def _select_seeds(of_run: Description, source: Description, found: GANState) -> GANState:

@@ -236,12 +236,14 @@ class StartSettings:
     """Another run, from whose state this one starts."""
 
     init_from: Path | None = None
-    """run directory from whose state to start; parts of the networks for classes that it does not
-    have start anew; each seed starts from the same seed, or all from a single one"""
+    """run directory from whose state to start; parts of the networks for classes that the other
+    run does not have start anew; with --seeds, every seed starts from that seed of the other run,
+    or all from the only one that it has"""
     init_with: Literal["parameters", "state"] = "parameters"
     """parameters: networks and average, while optimizers and steps start anew; state: everything,
     so that the run counts on from the steps of the other one"""
     init_step: Index | None = None
     """step of the kept checkpoint to start from; if not given, the last one"""
     freeze_d: Index = 0
-    """number of the discriminator's first layers or blocks that are not trained (FreezeD)"""
+    """number of the discriminator's first layers or blocks that are not trained (FreezeD); meant
+    for --init-from: without it, they keep their random values"""

@@ -28,9 +28,12 @@ def read_state(run: Path, of_run: Description, step: int | None = None) -> GANSt
     """
     steps = kept_steps(run)
     if not steps or (step is not None and step not in steps):
-        kept = f"those of the steps {', '.join(map(str, steps))}" if steps else "none"
-        what = "no checkpoint" if step is None else f"no checkpoint of step {step}"
-        raise RunError(f"{run} has {what}: it keeps {kept}")
+        if not steps:
+            raise RunError(f"{run} has no checkpoint yet: continue the run")
+        kept = ", ".join(map(str, steps))
+        raise RunError(
+            f"{run} has no checkpoint of step {step}: it keeps those of the steps {kept}"
+        )
     step = steps[-1] if step is None else step
     layout = Layout(of_run.seeds and len(of_run.seeds))
     init = layout.map_seeds(build_gan(of_run.config, of_run.dataset).init)

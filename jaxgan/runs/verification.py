@@ -57,8 +57,9 @@ class Verification(NamedTuple):
             return f"{again} another state ({self.found}, not {self.expected}); {reason}"
         path, largest, share = self.difference
         return (
-            f"{again} another state: values differ by at most {largest:.2g} (in {path}), and in "
-            f"all by {share:.2g} of what these steps changed; {reason}"
+            f"{again} another state: values differ by at most {largest:.2g} (in {path}), and the "
+            f"norm of all differences is {share:.2g} of the norm of what these steps changed; "
+            f"{reason}"
         )
 
 
