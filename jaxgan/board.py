@@ -60,7 +60,8 @@ def main(config: Config) -> list[Path]:
             folders.append(folder)
     where = config.out or os.path.commonpath([folder.absolute() for folder in folders])
     print(
-        f"jaxgan: wrote event files, to show with: tensorboard --logdir {shlex.quote(str(where))}"
+        f"jaxgan: wrote event files; TensorBoard (pip install tensorboard) shows them: tensorboard "
+        f"--logdir {shlex.quote(str(where))}"
     )
     return folders
 

@@ -25,8 +25,8 @@ class InversionSettings:
     that size"""
     mask: Path | None = None
     """picture that is white where pixels are known and black where they are missing, which are
-    filled in; or a .npy file with one mask or one for each image: bool (True where known), or uint8
-    (0 where missing, and 1 or 255 where known)"""
+    filled in; it is scaled and cropped as the images are; or a .npy file with one mask or one for
+    each image: bool (True where known), or uint8 (0 where missing, and 1 or 255 where known)"""
     class_: Annotated[str | None, tyro.conf.arg(name="class")] = None
     """class of all images for a conditional GAN, a number or a name; if not given, the searches
     try different classes, the one of the most similar sample first"""
@@ -38,8 +38,9 @@ class InversionSettings:
     seed: Index = 0
     """seed of the samples that the searches begin from"""
     out: Path | None = None
-    """.png file for the picture; an .npz file beside it holds the latents and the images; if not
-    given, inversion.png in the run directory"""
+    """.png file for the picture, with a row for each image: the image, gray where it is missing,
+    then the generator's, and with --mask the completed one; an .npz file beside it holds the
+    latents and the images; if not given, inversion.png in the run directory"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,15 +89,19 @@ def main(config: Config):
         masks = read_masks(config.mask, len(images), of_run)
         found = jax.device_get(invert(generator, images, masks, key_of_seed(config.seed), settings))
         archive = write_inversion(out, images, masks, found)
-    report(found, of_run.dataset.class_names, searched=label is None)
+    report(
+        found, of_run.dataset.class_names, searched=label is None, masked=config.mask is not None
+    )
     print(f"jaxgan: wrote {out} and {archive}")
     return found
 
 
-def report(found, class_names: tuple[str, ...], searched: bool) -> None:
-    """Prints the error of each image, and its class if that was searched."""
+def report(found, class_names: tuple[str, ...], searched: bool, masked: bool) -> None:
+    """Prints the error of each image, with values from 0 to 1, and its class if it was searched."""
+    pixels = "known pixels" if masked else "all pixels"
     for number, error in enumerate(found.errors, 1):
-        line = f"jaxgan: image {number:,}: mean squared error of known pixels {error:.4f}"
+        # A difference of values from -1 to 1 is twice that of values from 0 to 1.
+        line = f"jaxgan: image {number:,}: mean squared error of {pixels} {error / 4:.4f}"
         if found.labels is not None and searched:
             label = int(found.labels[number - 1])
             line += f", class {class_names[label] if class_names else label}"

@@ -212,5 +212,12 @@ def test_missing_packages_are_named(runs, monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for kind in ("onnx", "stablehlo"):
         monkeypatch.setattr(sys, "argv", ["export", str(runs["mlp"]), "--format", kind])
-        assert run_command(export.Config, export.main, "export") == 2
+        assert run_command(export.Config, export.main, "export") == 1
         assert_one_line(capsys.readouterr().err, "pip install 'jaxgan[export]'")
+
+
+def test_names_of_another_format_are_refused(finished, tmp_path):
+    out = tmp_path / "weights.safetensors"
+    with pytest.raises(UsageError, match="named as a file of --format safetensors"):
+        export.main(export.Config(finished, format="onnx", out=out))
+    assert not out.exists()

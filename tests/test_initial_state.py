@@ -146,10 +146,11 @@ def test_a_source_without_classes_gives_the_rest(finished, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"width": 16}, "differ from those of this run"),
+        ({"width": 16}, "width is None there and 16 here"),
         ({"network": "dcgan", "conditional": True}, "differ from those of this run"),
         ({"init_with": "state", "optimizer": "sgd"}, "--init-with parameters"),
         ({"init_step": 30}, "no checkpoint of step 30"),
+        ({"init_with": "state", "steps": 60}, "set --steps to more than 60"),
     ],
 )
 def test_sources_that_do_not_fit_are_refused(finished, tmp_path, settings, message):

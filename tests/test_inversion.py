@@ -212,11 +212,14 @@ def test_the_command_writes_a_picture_and_arrays(finished, files):
 def test_found_classes_are_printed(capsys):
     zeros = np.zeros(2)
     found = inversion.Inversion(zeros, np.array([1, 0]), zeros, zeros, np.array([0.5, 0.25]), zeros)
-    invert.report(found, ("cat", "dog"), searched=True)
+    invert.report(found, ("cat", "dog"), searched=True, masked=True)
     lines = capsys.readouterr().out.splitlines()
+    assert "image 1: mean squared error of known pixels 0.1250, class dog" in lines[0]
     assert [line.split(", class ")[1] for line in lines] == ["dog", "cat"]
-    invert.report(found, (), searched=False)
-    assert "class" not in capsys.readouterr().out
+    invert.report(found, (), searched=False, masked=False)
+    printed = capsys.readouterr().out
+    assert "of all pixels 0.1250\n" in printed
+    assert "class" not in printed
 
 
 def test_pictures_and_masks_get_the_shape_of_the_data(generator, tmp_path):
@@ -260,7 +263,7 @@ def test_masks_are_arrays_of_truth_values_or_of_brightness(generator, tmp_path):
         ("{0}/none.png", ("none.png", "No such file")),
         ("{0}", ("cannot be read",)),
         ("{0}/text.png", ("text.png", "cannot be used as a picture")),
-        ("{0}/small.npy", ("28 x 28 x 1", "5 x 5")),
+        ("{0}/small.npy", ("uint8 of shape 28 x 28 or", "5 x 5")),
         ("{0}/float.npy", ("uint8", "float64")),
         ("{0}/text.npy", ("not a .npy file",)),
         ("{0}/a.png --mask {0}/black.png", ("black.png", "known pixels must be white")),

@@ -33,10 +33,21 @@ def blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_python_example(blocks):
-    assert len(blocks[0].strip().splitlines()) == 12
+def test_export_example(blocks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs/mnist-dcgan-0")
+    train.main(Config(dataset="digits", network="dcgan", width=4, batch_size=8, steps=1, out=run))
+    export.main(export.Config(run, format="stablehlo"))
     names: dict = {}
     exec(blocks[0], names)
+    assert names["samples"].shape == (16, 28, 28, 1)
+    assert np.abs(names["samples"]).max() <= 1
+
+
+def test_python_example(blocks):
+    assert len(blocks[1].strip().splitlines()) == 12
+    names: dict = {}
+    exec(blocks[1], names)
     images = names["images"]
     assert images.shape == (16, 28, 28, 1)
     assert int(names["state"].step) == 300
@@ -49,7 +60,7 @@ def test_seeds_example(blocks):
     digits, _ = load("digits")
     model = gan(*mlp(digits.shape), ema_decay=0.99)
     names = {"jax": jax, "model": model, "digits": digits, "key": jax.random.key(0)}
-    exec(blocks[1].replace("300", "3").replace("8)", "2)"), names)
+    exec(blocks[2].replace("300", "3").replace("8)", "2)"), names)
     assert names["metrics"].d_loss.shape == (2, 3)
     assert names["states"].step.tolist() == [3, 3]
 
@@ -58,14 +69,14 @@ def test_generator_example(blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     train.main(Config(dataset="digits", batch_size=8, steps=10))
     names = {"jax": jax}
-    exec(blocks[2], names)
+    exec(blocks[3], names)
     assert names["images"].shape == (64, 28, 28, 1)
     assert np.isfinite(names["images"]).all()
 
 
 def test_loss_example(blocks):
     names: dict = {}
-    exec(blocks[3], names)
+    exec(blocks[4], names)
     model = gan(*mlp((4, 4, 1), width=8), loss=names["pearson"]())
     key = jax.random.key(0)
     _, metrics = jax.jit(model.step)(key, model.init(key), np.zeros((8, 4, 4, 1), np.float32))

@@ -1,4 +1,4 @@
-"""Samples from a file of `python -m jaxgan.export --format safetensors`, with NumPy alone.
+"""Samples from a file of `python -m jaxgan.export --format safetensors`, without JAX.
 
 python numpy_reader.py export.safetensors samples.npy
 """

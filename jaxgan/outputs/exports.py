@@ -10,7 +10,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxgan import store
-from jaxgan.errors import UsageError
+from jaxgan.errors import RunError, UsageError
 from jaxgan.files import replacing
 from jaxgan.networks.shared import identity
 from jaxgan.outputs.layers import list_layers
@@ -65,7 +65,7 @@ def write_stablehlo(path: Path, generator: Generator) -> None:
     Its arguments are latents `[n, latent_size]` and, for a conditional GAN, int32 labels `[n]`, for
     any n, on the CPU or on CUDA. To read it takes JAX and flatbuffers:
     `jax.export.deserialize(bytearray).call(...)`.
-    Raises `UsageError` without the package flatbuffers, and `OSError`.
+    Raises `RunError` without the package flatbuffers, and `OSError`.
     """
     from jax import export
 
@@ -111,4 +111,4 @@ WRITERS = {
 def require(package: str) -> None:
     """Raises `UsageError` if a package of the extra is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise UsageError(f"this needs {package}: pip install 'jaxgan[export]'")
+        raise RunError(f"this needs {package}: pip install 'jaxgan[export]'")

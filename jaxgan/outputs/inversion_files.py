@@ -107,9 +107,10 @@ def _read_array(path: Path, shape: tuple[int, ...], types=(np.uint8,)) -> np.nda
     shapes = {shape, shape[:-1]} if shape[-1] == 1 else {shape}
     fits = array.shape in shapes or array.shape[1:] in shapes
     if array.dtype not in types or not fits or not array.size:
+        shape = shape[:-1] if shape[-1] == 1 else shape
         size, names = " x ".join(map(str, shape)), " or ".join(np.dtype(t).name for t in types)
         raise UsageError(
-            f"{path} must be {names} of shape {size}, or an array of several such images: it is "
+            f"{path} must be {names} of shape {size} or, for several, n x {size}: it is "
             f"{array.dtype} of shape {' x '.join(map(str, array.shape))}"
         )
     return array.reshape(-1, *shape)

@@ -103,6 +103,8 @@ def load_generator(
         )
     name = "" if of_run.seeds is None else str(of_run.seeds[index])
     if which == "best" or (which == "averaged" and step is None):
+        if not (path / FOLDERS[which]).exists():
+            raise RunError(f"{path} has no generator yet: continue the run to its first checkpoint")
         return _load_saved(path / FOLDERS[which] / name, standardized)
     found = state_of_seed(of_run, read_state(path, of_run, step), seed)
     model, key = build_gan(of_run.config, of_run.dataset), key_of_seed(of_run.config.seed + index)

@@ -15,6 +15,7 @@ from jaxgan.runs import description
 from jaxgan.runs.class_axes import PLAYERS, class_axes, shapes_of_variables, variables_of
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
+from jaxgan.runs.method_settings import NetworkSettings
 from jaxgan.runs.states import kept_steps, read_state
 from jaxgan.trees import leaves_by_path, tree_sha256
 
@@ -39,7 +40,8 @@ def find_source(config: Config, out: Path) -> dict | None:
         return None
     if out.resolve() == config.init_from.resolve():
         raise UsageError(
-            f"--init-from {config.init_from} is the run directory: choose another --out"
+            f"--init-from {config.init_from} is also the run directory of this run: choose "
+            "another --out"
         )
     past = None if config.overwrite else description.read(out / "config.json")
     if past is not None and past.source is not None:
@@ -179,9 +181,13 @@ def _check_networks(of_run: Description, source: Description, found: GANState) -
     shapes = {path: leaf.shape[rank:] for path, leaf in leaves_by_path(players).items()}
     wrong = [path for path in expected | shapes if expected.get(path) != shapes.get(path)]
     if wrong:
+        names = [field.name for field in dataclasses.fields(NetworkSettings)]
+        values = [(getattr(source.config, name), getattr(config, name), name) for name in names]
+        other = [f"{name} is {old} there and {new} here" for old, new, name in values if old != new]
         raise UsageError(
             f"the networks of --init-from {of_run.config.init_from} differ from those of this run "
-            f"(in {wrong[0]}): give it the same network settings and data of the same shape"
+            f"(in {'; '.join(other) or wrong[0]}): give it the same network settings and data of "
+            "the same shape"
         )
 
 

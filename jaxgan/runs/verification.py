@@ -54,7 +54,10 @@ class Verification(NamedTuple):
         if self.changes:
             reason = f"what differs from when it was trained: {'; '.join(self.changes)}"
         if self.difference is None:
-            return f"{again} another state ({self.found}, not {self.expected}); {reason}"
+            return (
+                f"{again} another state ({self.found}, not {self.expected}): the digest is of "
+                f"another run, or {reason}"
+            )
         path, largest, share = self.difference
         return (
             f"{again} another state: values differ by at most {largest:.2g} (in {path}), and the "
