@@ -95,7 +95,7 @@ def make_augmentation(names: Sequence[str], probability: float | Schedule = 1.0)
     Raises `UsageError` for unknown names.
     """
     chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
-    always = not callable(probability) and probability >= 1
+    always = isinstance(probability, int | float) and probability >= 1
 
     def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
         for own_key, change in zip(jax.random.split(key, len(chosen)), chosen, strict=True):

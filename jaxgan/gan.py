@@ -20,7 +20,7 @@ from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
 from jaxgan.players import Player, init_player, update_player
 from jaxgan.sampling import Sampler, apply_in_training
-from jaxgan.schedules import Schedule, at
+from jaxgan.schedules import Schedule, at, is_off
 from jaxgan.state import GANState, Metrics
 
 
@@ -98,7 +98,7 @@ def gan(
         d_tx=d_tx or adam(),
         latent_size=latent_size,
         d_steps=d_steps,
-        ema_decay=ema_decay if callable(ema_decay) or ema_decay > 0 else None,
+        ema_decay=None if is_off(ema_decay) else ema_decay,
         num_classes=num_classes,
         pack=pack,
         augment=augment,
@@ -217,7 +217,7 @@ def _generate(parts: Parts, params, stats, key, labels, count: int) -> tuple:
         parts.generator, {"params": params, **stats}, latents, labels, parts.dtype
     )
     images, stats = run(latents)
-    if not parts.loss.latent_noise:
+    if is_off(parts.loss.latent_noise):
         return (images, None), stats
     noise = draw_rows(jax.random.normal, stream(key, "noise"), shape)
     return (images, run(latents + parts.loss.latent_noise * noise)[0]), stats

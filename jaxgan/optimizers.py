@@ -11,20 +11,20 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.errors import choose
-from jaxgan.schedules import Schedule
+from jaxgan.schedules import Schedule, is_off
 
 
 def rmsprop(learning_rate: float, b1: float, b2: float) -> optax.GradientTransformation:
     """Returns RMSProp as in PyTorch: the average has the decay b2, and the momentum is b1."""
     scaled = optax.scale_by_rms(decay=b2, eps_in_sqrt=False)
-    momentum = optax.trace(b1) if b1 else optax.identity()
+    momentum = optax.identity() if is_off(b1) else optax.trace(b1)
     return optax.chain(scaled, momentum, optax.scale_by_learning_rate(learning_rate))
 
 
 def sgd(learning_rate: float, b1: float, b2: float) -> optax.GradientTransformation:
     """Returns stochastic gradient descent with the momentum b1."""
     del b2
-    return optax.sgd(learning_rate, momentum=b1 or None)
+    return optax.sgd(learning_rate, momentum=None if is_off(b1) else b1)
 
 
 OPTIMIZERS = {
@@ -55,7 +55,7 @@ def make_optimizer(
     if callable(learning_rate) or callable(b2):
         make = optax.inject_hyperparams(make, static_args=("b1",))
     tx = make(learning_rate, b1=b1, b2=b2, **settings)
-    if weight_decay and not decoupled:
+    if not (decoupled or is_off(weight_decay)):
         tx = optax.chain(optax.add_decayed_weights(weight_decay), tx)
     return tx
 

@@ -9,6 +9,11 @@ import optax
 Schedule = Callable[[jax.Array], jax.Array]
 
 
+def is_off(value: float | Schedule | jax.Array) -> bool:
+    """Returns whether a setting is the number 0, not a schedule or an array, of any value."""
+    return isinstance(value, int | float) and value == 0
+
+
 def at(value: float | Schedule, step: jax.Array) -> float | jax.Array:
     """Returns the value of a number or a schedule at a step."""
     return value(step) if callable(value) else value

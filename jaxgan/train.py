@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -120,12 +121,13 @@ def build_program(config: Config, dataset):
     """Returns the `Program` of a run. Raises `UsageError` for settings that do not fit the data."""
     from jaxgan.parallel.chunks import make_program
     from jaxgan.parallel.layout import make_layout
+    from jaxgan.parallel.members import for_members
     from jaxgan.runs.build import build_gan, images_per_step, samples_per_picture
 
     layout = make_layout(config.seeds, config.devices, config.batch_size, config.pack)
     images = images_per_step(config)
     dataset.check_size(images)
-    gan = build_gan(config, dataset)
+    gan = for_members(functools.partial(build_gan, config, dataset))
     return make_program(gan, layout, images, samples_per_picture(config, dataset))
 
 
@@ -155,10 +157,10 @@ def restore(run, program, config: Config) -> tuple:
 
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import steps_taken
-    from jaxgan.parallel.layout import make_keys
     from jaxgan.runs.initial_state import make_initial_state
+    from jaxgan.runs.numbers import make_member
 
-    key = make_keys(config.seed, program.layout)
+    key = make_member(config, program.layout)
     init = program.layout.map_seeds(program.gan.init)
     state = run.restore(jax.eval_shape(init, key))
     if state is None:

@@ -179,12 +179,12 @@ def train_again(of_run, dataset, state: Any, end: int) -> tuple:
     from tqdm import tqdm
 
     from jaxgan.parallel.chunks import Plan, default_steps_per_chunk, steps_taken, train_chunks
-    from jaxgan.parallel.layout import make_keys
     from jaxgan.runs.initial_state import make_initial_state
+    from jaxgan.runs.numbers import make_member
 
     settings = of_run.config
     program = build_program(settings, dataset)
-    key = make_keys(settings.seed, program.layout)
+    key = make_member(settings, program.layout)
     if state is None:
         state = make_initial_state(of_run, program.gan, program.layout, key).state
     state, begin = jax.tree.map(np.asarray, state), steps_taken(state)

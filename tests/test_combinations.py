@@ -109,7 +109,7 @@ def case(request, dataset):
     config = dataclasses.replace(BASE, **request.param)
     tx = optax.sgd(0.05)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(build, "build_optimizers", lambda config: (tx, tx))
+        patched.setattr(build, "build_optimizers", lambda config, values: (tx, tx))
         model = build.build_gan(config, dataset)
     state = jax.jit(lambda key: perturb(model.init(key)), compiler_options=ROUGH)(KEY)
     options = ROUGH if config.network in LARGE else None

@@ -238,7 +238,7 @@ def test_rates_of_each_player():
 
     def rates(config):
         found = []
-        for tx in build.build_optimizers(config):
+        for tx in build.build_optimizers(config, config):
             state, moved = tx.init(gradient), []
             for _ in range(12):
                 updates, state = tx.update(gradient, state, gradient)

@@ -116,8 +116,10 @@ def test_burn_in_is_counted_in_images_for_both_networks():
         dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0
     )
     np.testing.assert_allclose([linear(step) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
-    assert build.build_ema_decay(dataclasses.replace(config, ema_half_life=0)) == 0
-    decay = build.build_ema_decay(dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0))
+    none = dataclasses.replace(config, ema_half_life=0)
+    assert build.build_ema_decay(none, none) == 0
+    config = dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0)
+    decay = build.build_ema_decay(config, config)
     np.testing.assert_allclose(
         [decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4
     )
@@ -127,11 +129,13 @@ def test_flags_are_passed_to_the_optimizers(monkeypatch):
     seen = []
     make = lambda *args: seen.append(args) or optax.sgd(1.0)
     monkeypatch.setattr(build, "make_optimizer", make)
-    build.build_optimizers(Config(learning_rate=3e-4, beta1=0.1, beta2=0.9, weight_decay=0.2))
+    config = Config(learning_rate=3e-4, beta1=0.1, beta2=0.9, weight_decay=0.2)
+    build.build_optimizers(config, config)
     assert seen == [("adam", 3e-4, 0.1, 0.9, 0.2)] * 2
     seen.clear()
     own = {"g_learning_rate": 1e-4, "g_beta1": 0.0, "d_beta2": 0.5, "d_beta1": 0.7}
-    build.build_optimizers(Config(learning_rate=3e-4, beta2=0.9, optimizer="lion", **own))
+    config = Config(learning_rate=3e-4, beta2=0.9, optimizer="lion", **own)
+    build.build_optimizers(config, config)
     assert seen == [("lion", 1e-4, 0.0, 0.9, 0.0), ("lion", 3e-4, 0.7, 0.5, 0.0)]
 
 

@@ -202,7 +202,7 @@ class Recorder:
 @pytest.mark.parametrize("name", RECIPES)
 def test_losses_of_recipes_match_numpy(name):
     config = dataclasses.replace(RECIPES[name].config, lecam_start=0)
-    loss = build.build_loss(config)
+    loss = build.build_loss(config, config)
     heads = name in ("acgan", "reacgan", "ssgan", "san")
     real, fake, near = jax.random.normal(KEY, (3, 8, 4, 4, 1))
     labels = jnp.array([0, 0, 0, 1, 1, 2, 2, 2])

@@ -15,6 +15,7 @@ from jaxgan.devices import AXIS
 from jaxgan.errors import UsageError
 from jaxgan.gan import GAN, GANState
 from jaxgan.keys import key_of_seed
+from jaxgan.parallel.members import Member, key_of
 from jaxgan.parallel.transforms import (
     COMPILER_OPTIONS,
     SEEDS,
@@ -62,10 +63,10 @@ class Layout(NamedTuple):
         options = COMPILER_OPTIONS.get(jax.default_backend())
         return jax.jit(train, donate_argnums=1, compiler_options=options)
 
-    def place(self, key: jax.Array, state: GANState, dataset) -> tuple:
+    def place(self, key: jax.Array | Member, state: GANState, dataset) -> tuple:
         """Returns the arguments of a compiled function on the devices where it expects them.
 
-        Every process passes them complete, and the same.
+        Every process passes them complete, and the same. key: as in `scan_steps`.
         """
         if len(self.devices) < 2:
             return jax.device_put((key, state, dataset))
@@ -74,20 +75,26 @@ class Layout(NamedTuple):
             return jax.device_put((key, state, dataset), NamedSharding(mesh, P()))
         mesh = Mesh(np.array(self.devices), SEEDS)
         each, whole = NamedSharding(mesh, P(SEEDS)), NamedSharding(mesh, P())
-        implementation = jax.random.key_impl(key)
+        implementation = jax.random.key_impl(key_of(key))
+
+        def with_keys(bits, numbers, *rest):
+            keys = jax.random.wrap_key_data(bits, impl=implementation)
+            return (keys if numbers is None else Member(keys, numbers), *rest)
+
         # Only NumPy arrays, as arguments of a jitted function, reach devices of other processes.
-        place = jax.jit(
-            lambda bits, *rest: (jax.random.wrap_key_data(bits, impl=implementation), *rest),
-            out_shardings=(each, each, whole),
-        )
-        arguments = (jax.random.key_data(key), state, dataset)
+        place = jax.jit(with_keys, out_shardings=(each, each, whole))
+        numbers = key.numbers if isinstance(key, Member) else None
+        arguments = (jax.random.key_data(key_of(key)), numbers, state, dataset)
         return place(*jax.tree.map(np.asarray, arguments))
 
-    def make_reader(self, dataset: Examples, key: jax.Array, steps: range, size: int) -> Reader:
+    def make_reader(
+        self, dataset: Examples, key: jax.Array | Member, steps: range, size: int
+    ) -> Reader:
         """Returns a reader of the rows that this process needs for some steps of a run.
 
         key: of the run or, with several seeds, their keys. size: the number of examples of a step.
         """
+        key = key_of(key)
         if self.seeds is None and len(self.devices) > 1:
             count, own = len(self.devices), local_devices(self.devices)
             parts = [(self.devices.index(device), count) for device in own]

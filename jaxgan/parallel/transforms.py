@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from jaxgan.data.prefetch import Prefetched
 from jaxgan.devices import AXIS, own_rows
 from jaxgan.gan import GAN, GANState, Metrics
+from jaxgan.parallel.members import Member, key_of
 from jaxgan.trees import non_finite_leaves
 
 SEEDS = "seeds"
@@ -30,12 +31,13 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
 
     images_per_step: the number of real images of a step, `d_steps` times the batch size.
     The batch of a step is computed inside the scan, from the key and the number of the step.
+    key: a key or, for a GAN of `jaxgan.parallel.members.for_members`, a `Member`.
     dataset: a data set, or the `Prefetched` rows of these steps, which are a device's own already.
     """
 
-    def train(key: jax.Array, state: GANState, dataset):
+    def train(key: jax.Array | Member, state: GANState, dataset):
         def body(state, _):
-            batch = dataset.batch(key, state.step, images_per_step)
+            batch = dataset.batch(key_of(key), state.step, images_per_step)
             if not isinstance(dataset, Prefetched):
                 batch = jax.tree.map(own_rows, batch)
             return gan.step(key, state, batch)
@@ -114,7 +116,9 @@ def freeze_where_diverged(gan: GAN) -> GAN:
     `state.step` then stops too: the next call repeats the same step with the same outcome.
     """
 
-    def step(key: jax.Array, state: GANState, batch: jax.Array) -> tuple[GANState, Metrics]:
+    def step(
+        key: jax.Array | Member, state: GANState, batch: jax.Array
+    ) -> tuple[GANState, Metrics]:
         new, metrics = gan.step(key, state, batch)
         finite = jnp.isfinite(jnp.stack(metrics)).all()
         finite &= ~jnp.stack(list(non_finite_leaves(new).values())).any()

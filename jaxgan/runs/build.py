@@ -1,5 +1,7 @@
 """The GAN that a configuration describes."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,9 +35,11 @@ NUM_SAMPLES = 64
 """The number of samples in a picture."""
 
 
-def build_gan(config: Config, dataset) -> GAN:
+def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
     """Returns the GAN that a configuration describes, for examples of a data set's shape.
 
+    numbers: values for settings of `jaxgan.runs.numbers.numbers_of`, which may be traced: the
+    arguments of a compiled program. By default, they are those of the configuration.
     Raises `UsageError` for settings that cannot be combined with the data.
     """
     if config.conditional and dataset.num_classes is None:
@@ -50,9 +54,10 @@ def build_gan(config: Config, dataset) -> GAN:
             raise UsageError(f"{flag} needs images, and {dataset.name} has none")
     if config.rotation and not (pictures and dataset.shape[0] == dataset.shape[1]):
         raise UsageError(f"--rotation needs square images, and {dataset.name} has none")
-    loss = build_loss(config)
+    values = dataclasses.replace(config, **(numbers or {}))
+    loss = build_loss(config, values)
     generator, discriminator = build_networks(config, dataset, not loss.penalizes_gradients)
-    g_tx, d_tx = build_optimizers(config)
+    g_tx, d_tx = build_optimizers(config, values)
     if config.freeze_d:
         d_tx = optax.chain(d_tx, freeze(first_layers(config, dataset, discriminator)))
     model = gan(
@@ -63,10 +68,10 @@ def build_gan(config: Config, dataset) -> GAN:
         d_tx=d_tx,
         latent_size=config.latent_size,
         d_steps=config.d_steps,
-        ema_decay=build_ema_decay(config),
+        ema_decay=build_ema_decay(config, values),
         num_classes=dataset.num_classes if config.conditional else None,
         pack=config.pack,
-        augment=build_augmentation(config),
+        augment=build_augmentation(config, values),
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
         class_frequencies=dataset.class_frequencies if config.conditional else None,
         fresh_generator_batch=config.fresh_generator_batch,
@@ -108,7 +113,7 @@ def build_networks(config: Config, dataset, d_batch_norm: bool = True) -> tuple[
 
 def describe_changes(config: Config, dataset) -> str:
     """Returns how the networks differ from those that `--network` names; "" if they do not."""
-    if not build_loss(config).penalizes_gradients:
+    if not build_loss(config, config).penalizes_gradients:
         return ""
     usual, chosen = (
         build_networks(config, dataset, d_batch_norm) for d_batch_norm in (True, False)
@@ -118,29 +123,29 @@ def describe_changes(config: Config, dataset) -> str:
     return "no batch norm in the discriminator, whose gradients are penalized"
 
 
-def build_loss(config: Config) -> Loss:
-    """Returns the loss with its penalties."""
+def build_loss(config: Config, values: Config) -> Loss:
+    """Returns the loss with its penalties. values: the configuration with the numbers to use."""
     loss = choose("loss", LOSSES, config.loss)()
     if config.label_smoothing:
-        loss = label_smoothing(loss, config.label_smoothing)
-    share = make_schedule(config, config.top_k, config.final_top_k)
-    if callable(share) or share < 1:
-        loss = top_k(loss, share)
-    loss = add_heads(config, loss)
+        loss = label_smoothing(loss, values.label_smoothing)
+    if config.top_k < 1 or config.final_top_k is not None:
+        loss = top_k(loss, make_schedule(config, values.top_k, values.final_top_k))
+    loss = add_heads(config, values, loss)
     transform = make_augmentation(config.consistency_augment)
     settings = {
         "consistency": {"transform": transform},
         "fake_consistency": {"transform": transform},
         "latent_consistency": {
-            "generator_weight": config.g_latent_consistency,
-            "latent_noise": config.latent_noise,
+            "generator_weight": values.g_latent_consistency,
+            "latent_noise": values.latent_noise,
         },
         "lecam": {"start": config.lecam_start},
     }
     for name, penalty in PENALTIES.items():
-        if weight := getattr(config, name):
-            schedule = make_schedule(config, weight, weight * config.final_penalty)
-            loss = penalty(loss, schedule, **settings.get(name, {}))
+        if getattr(config, name):
+            weight = getattr(values, name)
+            end = None if config.final_penalty == 1 else weight * values.final_penalty
+            loss = penalty(loss, make_schedule(config, weight, end), **settings.get(name, {}))
     return loss
 
 
@@ -173,74 +178,75 @@ def first_layers(config: Config, dataset, discriminator: nn.Module) -> list[str]
     return layers[: starts[config.freeze_d]]
 
 
-def add_heads(config: Config, loss: Loss) -> Loss:
+def add_heads(config: Config, values: Config, loss: Loss) -> Loss:
     """Returns the loss of a discriminator with the heads that `build_networks` gives it."""
     of_classes = {
         "auxiliary_classifier": auxiliary_classifier,
         "data_to_data_cross_entropy": data_to_data_cross_entropy,
     }
     if config.conditional and config.d_conditioning in of_classes:
-        loss = of_classes[config.d_conditioning](loss, config.classification)
+        loss = of_classes[config.d_conditioning](loss, values.classification)
     if config.rotation:
-        loss = rotation(loss, config.rotation, config.g_rotation)
+        loss = rotation(loss, values.rotation, values.g_rotation)
     return slicing(loss) if config.slicing else loss
 
 
-def build_augmentation(config: Config) -> Augmentation | None:
+def build_augmentation(config: Config, values: Config) -> Augmentation | None:
     """Returns the augmentation of all examples that the discriminator sees, if there is one."""
     chosen = []
     if config.augment:
-        start, end = config.augment_probability, config.final_augment_probability
+        start, end = values.augment_probability, values.final_augment_probability
         chosen.append(make_augmentation(config.augment, make_schedule(config, start, end)))
-    deviation = make_schedule(config, config.instance_noise, config.final_instance_noise)
-    if deviation:
-        chosen.append(add_noise(deviation))
+    if config.instance_noise or config.final_instance_noise:
+        start, end = values.instance_noise, values.final_instance_noise
+        chosen.append(add_noise(make_schedule(config, start, end)))
     return in_turn(*chosen) if chosen else None
 
 
-def build_optimizers(config: Config) -> tuple[optax.GradientTransformation, ...]:
+def build_optimizers(config: Config, values: Config) -> tuple[optax.GradientTransformation, ...]:
     """Returns the Optax transformations of the generator and of the discriminator."""
 
     def tx(player: str, updates_per_step: int):
         def own(name: str) -> float:
-            value = getattr(config, f"{player}_{name}")
-            return getattr(config, name) if value is None else value
+            value = getattr(values, f"{player}_{name}")
+            return getattr(values, name) if value is None else value
 
         rate = own("learning_rate")
-        end = config.final_learning_rate
+        end = values.final_learning_rate
         if end is not None:
-            end *= rate / config.learning_rate
+            end *= rate / values.learning_rate
         rate = make_schedule(config, rate, end, updates_per_step)
         if config.decay_steps:
             length = config.decay_steps * updates_per_step
             rate = decaying(rate, SCHEDULES[config.decay](1.0, 0.0, length))
-        beta2 = make_schedule(config, own("beta2"), config.final_beta2, updates_per_step)
-        made = make_optimizer(config.optimizer, rate, own("beta1"), beta2, config.weight_decay)
+        beta2 = make_schedule(config, own("beta2"), values.final_beta2, updates_per_step)
+        made = make_optimizer(config.optimizer, rate, own("beta1"), beta2, values.weight_decay)
         if config.clip_gradients:
-            made = optax.chain(optax.clip_by_global_norm(config.clip_gradients), made)
+            made = optax.chain(optax.clip_by_global_norm(values.clip_gradients), made)
         return made
 
     g_tx, d_tx = tx("g", 1), tx("d", config.d_steps)
     if config.clip_weights:
-        d_tx = optax.chain(d_tx, clip_weights(config.clip_weights))
+        d_tx = optax.chain(d_tx, clip_weights(values.clip_weights))
     return g_tx, d_tx
 
 
-def build_ema_decay(config: Config) -> float | Schedule:
+def build_ema_decay(config: Config, values: Config) -> float | Schedule:
     """Returns the decay of the averaged generator: 0 or a schedule of the step."""
     if not config.ema_half_life:
         return 0.0
-    half_life = config.ema_half_life
+    half_life = values.ema_half_life
     if config.ema_burn_in:
         half_life = make_schedule(config, 0.0, half_life)
-    return ema_decay(half_life, counted_images_per_step(config), config.ema_warm_up or None)
+    warm_up = values.ema_warm_up if config.ema_warm_up else None
+    return ema_decay(half_life, counted_images_per_step(config), warm_up)
 
 
 def make_schedule(
     config: Config, start: float, end: float | None, updates_per_step: int = 1
 ) -> float | Schedule:
     """Returns a number, or its schedule over the burn-in as a function of the updates made."""
-    if end is None or end == start or not config.burn_in:
+    if end is None or not config.burn_in:
         return start
     steps = -(-config.burn_in // counted_images_per_step(config))
     return choose("schedule", SCHEDULES, config.schedule)(start, end, steps * updates_per_step)
