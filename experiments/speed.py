@@ -192,7 +192,7 @@ def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int)
     """Returns the steps of all seeds together per second, and their time over that of the first."""
     data = noise(config.network)
     loops = {
-        str(count): scanned_loop(config, data, steps, make_layout(count, 1, config.batch_size))
+        str(count): scanned_loop(config, data, steps, make_layout(count if count > 1 else None, 1, config.batch_size))
         for count in counts
     }
     seconds = measured(loops, rounds)
@@ -211,7 +211,7 @@ def devices_line(config: Config, counts: tuple[int, ...], steps: int, rounds: in
     """Returns images per second where so many devices share each batch."""
     data = noise(config.network)
     loops = {
-        str(count): scanned_loop(config, data, steps, make_layout(1, count, config.batch_size))
+        str(count): scanned_loop(config, data, steps, make_layout(None, count, config.batch_size))
         for count in counts
     }
     seconds = measured(loops, rounds)

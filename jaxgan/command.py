@@ -10,8 +10,9 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from jaxgan.errors import UsageError, explain_error
 
@@ -131,9 +132,10 @@ def parse_arguments(
     """
     import tyro
 
-    options, printed = settings, io.StringIO()
+    options, arguments, several = settings, sys.argv[1:], {}
     if groups:
-        default = choose_defaults(sys.argv[1:]) if choose_defaults else settings()
+        arguments, several = take_several_values(arguments, settings)
+        default = choose_defaults(arguments) if choose_defaults else settings()
         fields = [
             (
                 name,
@@ -143,16 +145,51 @@ def parse_arguments(
             for name, group in groups.items()
         ]
         options = dataclasses.make_dataclass(settings.__name__, fields, frozen=True)
-    try:
-        with contextlib.redirect_stderr(printed):
-            found = tyro.cli(options, prog=program, description=inspect.getdoc(settings))
-    except SystemExit as end:
-        if not end.code:
-            raise
-        raise UsageError(f"{_message_in_box(printed.getvalue())}; see --help") from end
-    if not groups:
+
+    def parse(arguments: list[str]) -> Any:
+        printed, description = io.StringIO(), inspect.getdoc(settings)
+        try:
+            with contextlib.redirect_stderr(printed):
+                found = tyro.cli(options, args=arguments, prog=program, description=description)
+        except SystemExit as end:
+            if not end.code:
+                raise
+            raise UsageError(f"{_message_in_box(printed.getvalue())}; see --help") from end
+        if not groups:
+            return found
+        return settings(**{k: v for name in groups for k, v in vars(getattr(found, name)).items()})
+
+    found = parse(arguments)
+    if not several:
         return found
-    return settings(**{k: v for name in groups for k, v in vars(getattr(found, name)).items()})
+    axes = {
+        name: tuple(getattr(parse([f"--{name}", value]), name) for value in values)
+        for name, values in several.items()
+    }
+    return dataclasses.replace(found, axes=axes)
+
+
+def take_several_values(arguments: list[str], settings: type) -> tuple[list[str], dict]:
+    """Returns arguments with the first value of every flag, and the values of those with several.
+
+    settings: the dataclass of the flags. Flags that are tuples or truth values are left alone.
+    """
+    hints = get_type_hints(settings)
+    single = {
+        field.name
+        for field in dataclasses.fields(settings)
+        if hints[field.name] is not bool and get_origin(hints[field.name]) not in (tuple, dict)
+    }
+    kept, several, name, values = [], {}, None, []
+    for argument in [*arguments, "--"]:
+        if not argument.startswith("--"):
+            values.append(argument)
+            continue
+        if name in single and len(values) > 1:
+            several[name], values = values, values[:1]
+        kept += [*values, argument]
+        name, values = argument[2:].replace("-", "_"), []
+    return kept[:-1], several
 
 
 def _part_of(settings: Any, group: type) -> Any:
@@ -197,6 +234,41 @@ def stop_at_once(number: int, frame, message: str = CONTINUES) -> None:
     if connection := sys.modules.get("jaxgan.parallel.connection"):  # Else nothing to do.
         connection.end_watchdog()
     os._exit(128 + number)
+
+
+class StopRequest:
+    """The first signal to stop that the process received, None before that."""
+
+    signal: int | None = None
+
+    def requested(self) -> bool:
+        """Returns whether there was a signal."""
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[StopRequest]:
+    """Yields a `StopRequest` that records the first stop signal; a second one ends the process."""
+    stop = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in stop_signals()}
+
+    def handle(number, frame):
+        if stop.requested():
+            stop_at_once(number, frame)
+        stop.signal = number
+        below_the_bar = "\n" if os.isatty(2) else ""
+        write_at_once(f"{below_the_bar}jaxgan: finishing the steps in progress and saving\n")
+
+    for number in before:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def write_at_once(text: str) -> None:

@@ -20,5 +20,6 @@ class GeneratorSettings:
     (see --evaluate-every of jaxgan.train); raw: the one that was trained, without the average"""
     step: Index | None = None
     """step of a kept checkpoint; if not given, the last one"""
-    run_seed: Index | None = None
-    """seed of a run with several seeds; if not given, the first one"""
+    run_seed: str | None = None
+    """seed of a run with several seeds, or the name of a member, as in summary.json, of a run in
+    which settings have several values; if not given, the first one"""

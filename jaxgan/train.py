@@ -1,25 +1,16 @@
 """python -m jaxgan.train: train a GAN, as a pure function of its configuration and seed."""
 
-import contextlib
 import dataclasses
 import functools
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from jaxgan.command import (
-    enable_compilation_cache,
-    robust_output,
-    run_command,
-    stop_at_once,
-    stop_signals,
-    write_at_once,
-)
+from jaxgan.command import catch_signals, enable_compilation_cache, robust_output, run_command
 from jaxgan.environment import check_devices, pin_options
-from jaxgan.errors import Interrupted, UsageError
+from jaxgan.errors import Diverged, Interrupted, UsageError
 from jaxgan.runs import recipes
 from jaxgan.runs.config import GROUPS, Config, check_config
 
@@ -27,8 +18,9 @@ from jaxgan.runs.config import GROUPS, Config, check_config
 def main(config: Config) -> dict:
     """Trains to `config.steps` and returns the content of the run's `summary.json`.
 
-    A run that is in the run directory is continued. Raises `UsageError`, `RunError` (`Diverged` if
-    a value is not finite) and `Interrupted`; what was on disk remains usable.
+    A run that is in the run directory is continued. Where settings have several values, it returns
+    the content of `sweep.json`. Raises `UsageError`, `RunError` (`Diverged` if a value is not
+    finite) and `Interrupted`; what was on disk remains usable.
     """
     check_config(config)
     with pin_options(devices=False):
@@ -42,6 +34,43 @@ def main(config: Config) -> dict:
 
 def train(config: Config) -> dict:
     """Does what `main` says, after JAX is set up and the processes of the run are joined."""
+    from jaxgan.runs.axes import check_axes
+
+    check_axes(config)
+    dataset, remarks = load_dataset(config)
+    out = choose_out(config, dataset)
+    if config.axes:
+        return train_sweep(config, out, dataset, remarks)
+    return train_program(config, out, dataset, remarks)
+
+
+def train_sweep(config: Config, out: Path, dataset, remarks: list[str]) -> dict:
+    """Trains the programs of a run in which settings have several values, one after the other.
+
+    Returns the content of `sweep.json`. A single program has the run directory itself; several
+    have a folder in it each. Raises `Diverged` if all members diverge.
+    """
+    from jaxgan.outputs.sweep import write_sweep
+    from jaxgan.parallel import distributed
+    from jaxgan.runs.axes import split_by_program
+
+    parts = {out / name: part for name, part in split_by_program(config).items()}
+    failures = []
+    for path, part in parts.items():
+        try:
+            train_program(part, path, dataset, remarks)
+        except Diverged as error:
+            failures.append(error)
+            if len(failures) == len(parts):
+                raise
+            distributed.print_lines(str(error))
+    content = distributed.on_first(lambda: write_sweep(out, [*parts], config))
+    distributed.print_lines(f"compared: {out / 'sweep.md'}, {out / 'sweep.png'}")
+    return distributed.broadcast(content)
+
+
+def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dict:
+    """Trains all members of a run, which need one program, and returns its summary."""
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import steps_taken, train_chunks
     from jaxgan.parallel.connection import exit_together
@@ -51,8 +80,6 @@ def train(config: Config) -> dict:
     from jaxgan.runs.initial_state import find_source
     from jaxgan.runs.progress import Progress, format_header
 
-    dataset, remarks = load_dataset(config)
-    out = choose_out(config, dataset)
     program = build_program(config, dataset)
     parameters, devices = count_parameters(program.gan), len(program.layout.devices)
     source = find_source(config, out)
@@ -122,9 +149,11 @@ def build_program(config: Config, dataset):
     from jaxgan.parallel.chunks import make_program
     from jaxgan.parallel.layout import make_layout
     from jaxgan.parallel.members import for_members
+    from jaxgan.runs.axes import names_of
     from jaxgan.runs.build import build_gan, images_per_step, samples_per_picture
 
-    layout = make_layout(config.seeds, config.devices, config.batch_size, config.pack)
+    names = names_of(config)
+    layout = make_layout(names and len(names), config.devices, config.batch_size, config.pack)
     images = images_per_step(config)
     dataset.check_size(images)
     gan = for_members(functools.partial(build_gan, config, dataset))
@@ -157,8 +186,8 @@ def restore(run, program, config: Config) -> tuple:
 
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import steps_taken
+    from jaxgan.runs.axes import make_member
     from jaxgan.runs.initial_state import make_initial_state
-    from jaxgan.runs.numbers import make_member
 
     key = make_member(config, program.layout)
     init = program.layout.map_seeds(program.gan.init)
@@ -206,6 +235,7 @@ def choose_out(config: Config, dataset) -> Path:
     Raises `UsageError` for one in a folder of pictures: those of the run would become data.
     """
     last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
+    last += "-sweep" if config.axes else ""
     out = (
         config.out
         or Path("runs") / f"{dataset.name}-{config.recipe or config.network}-{config.seed}{last}"
@@ -236,41 +266,6 @@ def set_up_jax(config: Config) -> None:
         from jaxgan.parallel import connection
 
         connection.start(config.coordinator, config.num_processes, config.process_id)
-
-
-class StopRequest:
-    """The first signal to stop that the process received, None before that."""
-
-    signal: int | None = None
-
-    def requested(self) -> bool:
-        """Returns whether there was a signal."""
-        return self.signal is not None
-
-
-@contextlib.contextmanager
-def catch_signals() -> Iterator[StopRequest]:
-    """Yields a `StopRequest` that records the first stop signal; a second one ends the process."""
-    stop = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in stop_signals()}
-
-    def handle(number, frame):
-        if stop.requested():
-            stop_at_once(number, frame)
-        stop.signal = number
-        below_the_bar = "\n" if os.isatty(2) else ""
-        write_at_once(f"{below_the_bar}jaxgan: finishing the steps in progress and saving\n")
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def command() -> int:

@@ -179,8 +179,8 @@ def train_again(of_run, dataset, state: Any, end: int) -> tuple:
     from tqdm import tqdm
 
     from jaxgan.parallel.chunks import Plan, default_steps_per_chunk, steps_taken, train_chunks
+    from jaxgan.runs.axes import make_member
     from jaxgan.runs.initial_state import make_initial_state
-    from jaxgan.runs.numbers import make_member
 
     settings = of_run.config
     program = build_program(settings, dataset)

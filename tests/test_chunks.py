@@ -220,12 +220,12 @@ def test_freezing_does_not_change_finite_steps(model, dataset):
 
 
 def test_invalid_layouts_are_rejected():
-    assert make_layout(1, "all", 64) == Layout(None, tuple(jax.devices()))
+    assert make_layout(None, "all", 64) == Layout(None, tuple(jax.devices()))
     assert make_layout(6, 3, 64) == Layout(6, tuple(jax.devices()[:3]))
     for arguments, words in (
         ((1, 9, 64), "--devices 9: there are 8 here"),
-        ((1, 3, 64), "--batch-size 64 cannot be divided among 3 devices"),
-        ((6, 4, 64), "--seeds 6 cannot be divided among 4 devices"),
+        ((None, 3, 64), "--batch-size 64 cannot be divided among 3 devices"),
+        ((6, 4, 64), "6 members .* cannot be divided among 4 devices"),
     ):
         with pytest.raises(UsageError, match=words):
             make_layout(*arguments)
@@ -273,7 +273,7 @@ def test_compiler_options_apply_to_one_and_several_devices(model, dataset, monke
     for module in (layouts, transforms):
         monkeypatch.setattr(module, "COMPILER_OPTIONS", {"cpu": {"xla_no_such_option": True}})
     for devices in (1, 2):
-        layout = make_layout(1, devices, 8)
+        layout = make_layout(None, devices, 8)
         key = make_keys(0, layout)
         arguments = layout.place(key, model.init(key), dataset)
         with pytest.raises(jax.errors.JaxRuntimeError, match="xla_no_such_option"):

@@ -83,13 +83,13 @@ def read_description(run: Path) -> Description:
 
 
 def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
-    """Returns the folders of a run's generators by seed. Raises `RunError` if one is missing."""
+    """Returns the folders of a run's generators by member. Raises `RunError` if one is missing."""
     from jaxgan.runs.generator_files import is_saved
 
     directory = run / ("generator-best" if best else "generator")
     folders = {str(about.config.seed): directory}
-    if about.seeds is not None:
-        folders = {str(seed): directory / str(seed) for seed in about.seeds}
+    if about.members is not None:
+        folders = {str(member): directory / str(member) for member in about.members}
     for folder in folders.values():
         if not is_saved(folder):
             hint = "the run has no checkpoint yet: continue it"

@@ -134,12 +134,13 @@ class Layout(NamedTuple):
 
 
 def make_layout(
-    seeds: int, devices: int | Literal["all"], batch_size: int, pack: int = 1
+    members: int | None, devices: int | Literal["all"], batch_size: int, pack: int = 1
 ) -> Layout:
-    """Returns the layout of one or several seeds over a number of devices of each process.
+    """Returns the layout of a run over a number of devices of each process.
 
-    batch_size: real images of a discriminator update; `pack` of them stay on one device.
-    Raises `UsageError` for seeds or batches that cannot be divided among the devices.
+    members: the number of those trained at once; None for a single run. batch_size: real images of
+    a discriminator update; `pack` of them stay on one device.
+    Raises `UsageError` for members or batches that cannot be divided among the devices.
     """
     local = jax.local_devices()
     count = len(local) if devices == "all" else devices
@@ -152,16 +153,15 @@ def make_layout(
         for process in range(jax.process_count())
         for device in jax.local_devices(process)[:count]
     )
-    for what, amount, split, parts in (
-        ("--seeds", seeds, seeds > 1, len(chosen)),
-        ("--batch-size", batch_size, seeds == 1, len(chosen) * pack),
-    ):
-        if split and amount % parts:
-            raise UsageError(
-                f"{what} {amount} cannot be divided among {len(chosen)} devices: choose a multiple "
-                f"of {parts}"
-            )
-    return Layout(seeds if seeds > 1 else None, chosen)
+    what, amount, parts = f"--batch-size {batch_size}", batch_size, len(chosen) * pack
+    if members is not None:
+        what = f"{members} members (--seeds, and settings with several values)"
+        amount, parts = members, len(chosen)
+    if amount % parts:
+        raise UsageError(
+            f"{what} cannot be divided among {len(chosen)} devices: choose a multiple of {parts}"
+        )
+    return Layout(members, chosen)
 
 
 def make_keys(seed: int, layout: Layout) -> jax.Array:

@@ -62,6 +62,12 @@ class RunSettings:
     """seed of parameters, data order and latents"""
     seeds: Count = 1
     """number of consecutive seeds to train at once, beginning with --seed"""
+    most_members: Count = 256
+    """largest number of members, the combinations of all values and seeds, of a run in which
+    settings have several values"""
+    rank_by: str | None = None
+    """score by which sweep.md ranks settings that have several values; if not given, fid if it is
+    known"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,17 +150,23 @@ class Config(
 ):
     """Train a GAN. With the same settings, data, versions and machine, the result is the same.
 
-    The same command continues a run that was stopped; a larger --steps extends it.
+    The same command continues a run that was stopped; a larger --steps extends it. A setting of the
+    method with several values, as in --learning-rate 1e-4 2e-4, trains a GAN with each of them, at
+    once if possible; with several such settings and --seeds, every combination with every seed.
     """
+
+    axes: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    """the values of the settings that have several, by name; the command line sets it"""
 
     def __post_init__(self):
         expand_paths(self, "data_dir", "data_file", "out", "inception", "init_from")
+        object.__setattr__(self, "axes", {k: tuple(v) for k, v in self.axes.items()})
 
 
 BOOKKEEPING = frozenset(
-    "steps recipe data_dir data_file data_in out overwrite steps_per_call log_every sample_every "
-    "checkpoint_every evaluate_every inception init_from init_step devices distributed coordinator "
-    "num_processes process_id".split()
+    "steps recipe most_members rank_by data_dir data_file data_in out overwrite steps_per_call "
+    "log_every sample_every checkpoint_every evaluate_every inception init_from init_step devices "
+    "distributed coordinator num_processes process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from jaxgan import __version__, environment
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import write_json
+from jaxgan.runs.axes import index_of, names_of
 from jaxgan.runs.config import BOOKKEEPING, Config, check_config
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "pillow")
@@ -55,21 +56,13 @@ class Description(NamedTuple):
     source: dict | None = None
 
     @property
-    def seeds(self) -> range | None:
-        """The seeds of the run; None for a single one."""
-        first, count = self.config.seed, self.config.seeds
-        return range(first, first + count) if count > 1 else None
+    def members(self) -> Sequence[int | str] | None:
+        """The names of the members: seeds, or texts of settings; None for a single run."""
+        return names_of(self.config)
 
-    def index_of(self, seed: int | None) -> int:
-        """Returns the index of a seed among those of the run; 0, of the first one, for None.
-
-        Raises `UsageError` for a seed that the run does not have.
-        """
-        seeds = self.seeds or range(self.config.seed, self.config.seed + 1)
-        if seed is not None and seed not in seeds:
-            known = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
-            raise UsageError(f"the run has {known}, and no seed {seed}")
-        return 0 if seed is None else seeds.index(seed)
+    def index_of(self, member: int | str | None) -> int:
+        """Returns the index of a member, see `jaxgan.runs.axes.index_of`."""
+        return index_of(self.config, member)
 
     def to_json(self) -> dict:
         """Returns the description as JSON holds it."""

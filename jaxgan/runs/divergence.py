@@ -1,4 +1,4 @@
-"""Values that are not finite: the end of a single run, and of a seed among several."""
+"""Values that are not finite: the end of a single run, and of a member among several."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -24,12 +24,12 @@ def find_divergence(chunk: Chunk, metrics: dict[str, np.ndarray]) -> str | None:
     return None
 
 
-def find_frozen_seeds(
-    chunk: Chunk, metrics: dict[str, np.ndarray], seeds: Sequence[int]
-) -> Iterator[tuple[int, int, str]]:
-    """Yields each frozen seed, the last step that it has taken, and the reason.
+def find_frozen(
+    chunk: Chunk, metrics: dict[str, np.ndarray], members: Sequence[int | str]
+) -> Iterator[tuple[int | str, int, str]]:
+    """Yields each frozen member, the last step that it has taken, and the reason.
 
-    metrics: `[seeds, n]`, by name.
+    metrics: `[members, n]`, by name.
     """
     taken = np.asarray(chunk.taken)
     for k in np.flatnonzero(taken < chunk.last):
@@ -38,10 +38,25 @@ def find_frozen_seeds(
         values = {name: values[k, i] for name, values in metrics.items()}
         bad = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
         what = bad[0] if bad else "the state is not finite"
-        yield seeds[k], last, f"{what} at step {last + 1}"
+        yield members[k], last, f"{what} at step {last + 1}"
 
 
-def describe_all(frozen: dict[int, str]) -> str:
-    """Returns the reasons of all seeds, in one line."""
-    reasons = "; ".join(f"seed {seed}: {reason}" for seed, reason in frozen.items())
-    return f"every seed ({textwrap.shorten(reasons, 400, placeholder=' ...')})"
+def describe_member(member: int | str) -> str:
+    """Returns how messages name a member."""
+    return f"seed {member}" if isinstance(member, int) else f"member {member}"
+
+
+def describe_freeze(member: int | str, last: int, reason: str) -> str:
+    """Returns a message about a member that was frozen after the step `last`."""
+    which = describe_member(member)
+    return (
+        f"{which} diverged: {reason}; it keeps its state after step {last}, and the other "
+        f"{which.split()[0]}s continue"
+    )
+
+
+def describe_all(frozen: dict[int | str, str]) -> str:
+    """Returns the reasons of all members, in one line."""
+    reasons = "; ".join(f"{describe_member(each)}: {reason}" for each, reason in frozen.items())
+    kind = describe_member(next(iter(frozen))).split()[0]
+    return f"every {kind} ({textwrap.shorten(reasons, 400, placeholder=' ...')})"

@@ -10,6 +10,7 @@ from flax import traverse_util
 from jaxgan import store
 from jaxgan.files import read_json, write_json
 from jaxgan.runs.description import Description
+from jaxgan.runs.metrics_log import member_of
 
 WEIGHTS = "weights.safetensors"
 EARLIER_WEIGHTS = "weights.npz"
@@ -55,42 +56,42 @@ def is_saved(directory: Path) -> bool:
 class Generators:
     """The folders of a run's generators, `generator/` and `generator-best/`.
 
-    With several seeds, each of the two has a folder for every seed.
-    path: the folder of the run. seeds: those of a run with several seeds, else None.
+    With several members, each of the two has a folder for every member.
+    path: the folder of the run. members: the names of several members, None for a single run.
     """
 
-    def __init__(self, path: Path, seeds: Sequence[int] | None = None):
-        self.path, self.seeds = path, seeds
+    def __init__(self, path: Path, members: Sequence[int | str] | None = None):
+        self.path, self.members = path, members
         self._pending: tuple[dict, np.ndarray] | None = None
 
-    def folder(self, name: str, seed: int | None) -> Path:
-        """Returns the folder of a generator. seed: None for a single run."""
-        return self.path / name / ("" if seed is None else str(seed))
+    def folder(self, name: str, member: int | str | None) -> Path:
+        """Returns the folder of a generator. member: None for a single run."""
+        return self.path / name / ("" if member is None else str(member))
 
-    def each_seed(self, variables: dict, taken: np.ndarray) -> Iterator[tuple]:
-        """Yields each seed's index, number (None for a single run), steps taken and variables."""
-        if self.seeds is None:
+    def each_member(self, variables: dict, taken: np.ndarray) -> Iterator[tuple]:
+        """Yields each member's index, name (None for a single run), steps taken and variables."""
+        if self.members is None:
             yield 0, None, int(taken), variables
             return
-        for k, seed in enumerate(self.seeds):
-            yield k, seed, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
+        for k, member in enumerate(self.members):
+            yield k, member, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
 
     def lacks(self, taken: np.ndarray) -> bool:
         """Returns whether a generator is missing or older than the steps taken."""
-        for _, seed, steps, _ in self.each_seed({}, taken):
-            folder = self.folder("generator", seed)
+        for _, member, steps, _ in self.each_member({}, taken):
+            folder = self.folder("generator", member)
             step = read_about(folder).get("step")
             if not is_saved(folder) or not isinstance(step, int) or step < steps:
                 return True
         return False
 
-    def best_fid(self, seed: int | None, rows: Sequence[dict]) -> float:
-        """Returns the smallest FID of a seed so far, infinity if there is none.
+    def best_fid(self, member: int | str | None, rows: Sequence[dict]) -> float:
+        """Returns the smallest FID of a member so far, infinity if there is none.
 
         rows: the lines of `metrics.jsonl`.
         """
-        about = read_about(self.folder("generator-best", seed))
-        found = [*(row for row in rows if row.get("seed") == seed), about]
+        about = read_about(self.folder("generator-best", member))
+        found = [*(row for row in rows if member_of(row) == member), about]
         return min((each["fid"] for each in found if "fid" in each), default=np.inf)
 
     def hold(self, variables: dict, taken: np.ndarray) -> None:
@@ -112,12 +113,13 @@ class Generators:
         """
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            for _, seed, steps, own in self.each_seed(*pending):
-                self.save("generator", seed, own, {"step": steps}, of_run)
+            for _, member, steps, own in self.each_member(*pending):
+                self.save("generator", member, own, {"step": steps}, of_run)
 
     def save(
-        self, name: str, seed: int | None, variables: dict, about: dict, of_run: Description
+        self, name: str, member: int | str | None, variables: dict, about: dict, of_run: Description
     ) -> None:
         """Writes one generator. Raises `OSError`."""
-        about = about if seed is None else {**about, "seed": seed}
-        save_generator(self.folder(name, seed), variables, about, of_run)
+        if member is not None:
+            about = {**about, ("seed" if isinstance(member, int) else "member"): member}
+        save_generator(self.folder(name, member), variables, about, of_run)

@@ -12,6 +12,7 @@ from jaxgan.errors import RunError, UsageError, first_line, system_reason
 from jaxgan.generator_settings import GeneratorSettings
 from jaxgan.keys import key_of_seed
 from jaxgan.runs import description
+from jaxgan.runs.axes import members_of
 from jaxgan.runs.build import UNITS, build_gan, build_networks
 from jaxgan.runs.description import Description
 from jaxgan.runs.generator_files import ABOUT, read_weights
@@ -69,7 +70,7 @@ def load_generator(
     path: str | Path,
     which: Literal["averaged", "best", "raw"] = "averaged",
     *,
-    seed: int | None = None,
+    seed: int | str | None = None,
     step: int | None = None,
     standardized: bool = False,
 ) -> Generator:
@@ -78,9 +79,11 @@ def load_generator(
     path: a run directory, or a folder with one saved generator, such as `generator/3` of a run.
     which: "averaged", the exponential moving average; "best", the one with the best FID during
         training; or "raw", the generator that was trained, without the average.
-    seed: of a run with several seeds; the first one by default. step: that of a kept checkpoint;
-    the last one by default. standardized: whether samples of floating-point data are standardized,
-    as the generator computes them, instead of in the units of the data.
+    seed: of a run with several seeds or, of one in which settings have several values, the name of
+        a member; the first one by default.
+    step: that of a kept checkpoint; the last one by default.
+    standardized: whether samples of floating-point data are standardized, as the generator computes
+        them, instead of in the units of the data.
     Raises `UsageError` for a generator that a run does not have, and `RunError` for one that is
     missing or damaged.
     """
@@ -101,13 +104,16 @@ def load_generator(
         raise UsageError(
             f"{path} has no best generator: it is kept by a run on images with --evaluate-every"
         )
-    name = "" if of_run.seeds is None else str(of_run.seeds[index])
+    name = "" if of_run.members is None else str(of_run.members[index])
     if which == "best" or (which == "averaged" and step is None):
         if not (path / FOLDERS[which]).exists():
             raise RunError(f"{path} has no generator yet: continue the run to its first checkpoint")
         return _load_saved(path / FOLDERS[which] / name, standardized)
     found = state_of_seed(of_run, read_state(path, of_run, step), seed)
-    model, key = build_gan(of_run.config, of_run.dataset), key_of_seed(of_run.config.seed + index)
+    model, key = (
+        build_gan(of_run.config, of_run.dataset),
+        key_of_seed(members_of(of_run.config)[index]["seed"]),
+    )
     if which == "averaged":
         variables = jax.jit(model.averaged)(key, found)
     else:

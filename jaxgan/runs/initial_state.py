@@ -12,6 +12,7 @@ from jaxgan.gan import GAN, GANState
 from jaxgan.parallel.layout import Layout
 from jaxgan.players import Player
 from jaxgan.runs import description
+from jaxgan.runs.axes import members_of
 from jaxgan.runs.class_axes import PLAYERS, class_axes, shapes_of_variables, variables_of
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
@@ -109,12 +110,12 @@ def _select_seeds(of_run: Description, source: Description, found: GANState) -> 
     From a run of several seeds, each takes the state of the same seed; from one of a single seed,
     all take its state.
     """
-    seeds = of_run.seeds
-    if source.seeds is None:
-        if seeds is None:
+    seeds = [own["seed"] for own in members_of(of_run.config)]
+    if source.members is None:
+        if of_run.members is None:
             return found
         return jax.tree.map(lambda leaf: np.broadcast_to(leaf, (len(seeds), *leaf.shape)), found)
-    if seeds is None:
+    if of_run.members is None:
         index = source.index_of(of_run.config.seed)
         return jax.tree.map(lambda leaf: leaf[index], found)
     indices = [source.index_of(seed) for seed in seeds]

@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: a line for each logged step and, with several seeds, for each of them."""
+"""`metrics.jsonl`: a line for each logged step and, with several members, for each of them."""
 
 import contextlib
 import itertools
@@ -24,12 +24,12 @@ REQUIRED = ("d_loss", "g_loss")
 class MetricsLog:
     """The file `metrics.jsonl` of a run.
 
-    seeds: those of a run with several seeds, else None. unwritten: the steps of lines that could
-    not be written.
+    labels: what lines say of their member, of each of several members; None for a single run.
+    unwritten: the steps of lines that could not be written.
     """
 
-    def __init__(self, path: Path, seeds: Sequence[int] | None = None):
-        self.path, self.seeds = path, seeds
+    def __init__(self, path: Path, labels: Sequence[dict] | None = None):
+        self.path, self.labels = path, labels
         self.unwritten: list[int] = []
 
     def read(self) -> list[dict]:
@@ -37,14 +37,17 @@ class MetricsLog:
 
         Raises `RunError` for a damaged line.
         """
-        required = ("step", *(["seed"] if self.seeds is not None else []), *REQUIRED)
+        labels = [*self.labels[0]] if self.labels else []
+        required = ("step", *labels, *REQUIRED)
         known = {*required, *Metrics._fields, *SCORES}
+        as_number = lambda name, value: value if name in labels else value + 0
         lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         rows = []
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-                rows.append({name: row[name] + 0 for name in (*required, *row) if name in known})
+                names = [name for name in (*required, *row) if name in known]
+                rows.append({name: as_number(name, row[name]) for name in names})
             except (ValueError, KeyError, TypeError) as error:
                 if number == len(lines):  # The process was killed while it wrote this line.
                     break
@@ -81,11 +84,11 @@ class MetricsLog:
     ) -> list[dict]:
         """Returns the lines of a chunk: those of its steps that `log_every` divides.
 
-        metrics: `[n]` or `[seeds, n]`, by name. Frozen seeds have no lines. scores: those of each
-        seed's generator after the last step, by the index of the seed; a step with scores is logged
-        in any case.
+        metrics: `[n]` or `[members, n]`, by name. Frozen members have no lines. scores: those of
+        each member's generator after the last step, by the index of the member; a step with scores
+        is logged in any case.
         """
-        by_seed = {name: np.atleast_2d(values) for name, values in metrics.items()}
+        by_member = {name: np.atleast_2d(values) for name, values in metrics.items()}
         taken = np.atleast_1d(chunk.taken)
         last = chunk.last - chunk.first
         logged = range(-chunk.first % log_every, last + 1, log_every)
@@ -93,14 +96,14 @@ class MetricsLog:
         for i in sorted({*logged, *([last] if scores else [])}):
             for k in np.flatnonzero(taken >= chunk.first + i):
                 row = {"step": chunk.first + i}
-                if self.seeds is not None:
-                    row["seed"] = self.seeds[k]
-                row |= {name: float(values[k, i]) for name, values in by_seed.items()}
+                if self.labels is not None:
+                    row |= self.labels[k]
+                row |= {name: float(values[k, i]) for name, values in by_member.items()}
                 rows.append(row | (scores.get(k, {}) if i == last else {}))
         return rows
 
     def describe_missing(
-        self, rows: Sequence[dict], history: Sequence[dict], taken: dict[int | None, int]
+        self, rows: Sequence[dict], history: Sequence[dict], taken: dict[int | str | None, int]
     ) -> str:
         """Returns a message about the lines that `find_missing` finds; "" if it finds none."""
         missing = find_missing(rows, history, taken)
@@ -115,24 +118,29 @@ class MetricsLog:
         return ""
 
 
+def member_of(row: dict) -> int | str | None:
+    """Returns the member of a line: its name, its seed, or None in a single run."""
+    return row.get("member", row.get("seed"))
+
+
 def find_missing(
-    rows: Sequence[dict], history: Sequence[dict], taken: dict[int | None, int]
+    rows: Sequence[dict], history: Sequence[dict], taken: dict[int | str | None, int]
 ) -> list[int]:
     """Returns the steps of the lines that a run must have written and that are missing.
 
     history: entries with the "step" from which their "log_every" applied; without that, nothing is
-    known. taken: the number of steps that each seed has taken; a single run has the seed None.
+    known. taken: the number of steps that each member has taken; that of a single run is None.
     """
-    present = {(row.get("seed"), row["step"]) for row in rows}
+    present = {(member_of(row), row["step"]) for row in rows}
     ends = [*(entry["step"] for entry in history[1:]), max(taken.values())]
     missing = []
-    for (entry, end), (seed, last) in itertools.product(
+    for (entry, end), (member, last) in itertools.product(
         zip(history, ends, strict=True), taken.items()
     ):
         if every := entry.get("log_every"):
             first = (entry["step"] // every + 1) * every
             steps = range(first, min(end, last) + 1, every)
-            missing += [step for step in steps if (seed, step) not in present]
+            missing += [step for step in steps if (member, step) not in present]
     return sorted(missing)
 
 

@@ -8,10 +8,6 @@ import functools
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import jax.numpy as jnp
-
-from jaxgan.parallel.layout import Layout, make_keys
-from jaxgan.parallel.members import Member
 from jaxgan.runs.config import Config
 from jaxgan.runs.method_settings import (
     AugmentationSettings,
@@ -22,7 +18,7 @@ from jaxgan.runs.method_settings import (
     ScheduleSettings,
 )
 
-GROUPS = (
+GROUPS = (  # Without the networks, whose settings are sizes and kinds.
     LossSettings,
     PenaltySettings,
     AugmentationSettings,
@@ -44,14 +40,6 @@ def numbers_of(config: Config) -> dict[str, float]:
     """Returns the numbers of a configuration that are arguments of its program, by name."""
     values = {name: getattr(config, name) for name in number_settings()}
     return {name: float(value) for name, value in values.items() if not _is_off(name, value)}
-
-
-def make_member(config: Config, layout: Layout) -> Member:
-    """Returns the key and the numbers of a run or, with several seeds, those of each of them."""
-    numbers = {name: jnp.asarray(each, jnp.float32) for name, each in numbers_of(config).items()}
-    if layout.seeds is not None:
-        numbers = {name: jnp.broadcast_to(each, layout.seeds) for name, each in numbers.items()}
-    return Member(make_keys(config.seed, layout), numbers)
 
 
 def _is_off(name: str, value: float | None) -> bool:

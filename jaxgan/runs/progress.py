@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from jaxgan.parallel.chunks import Chunk
 from jaxgan.parallel.distributed import is_first, print_lines
+from jaxgan.runs.axes import combinations, count_members
 from jaxgan.runs.build import describe_changes, images_per_step
 from jaxgan.runs.config import Config
 
@@ -24,7 +25,7 @@ class Progress:
 
     def __init__(self, config: Config, begin: int):
         self.steps, self.begin = config.steps, begin
-        self.images = images_per_step(config) * config.seeds
+        self.images = images_per_step(config) * count_members(config)
         self.times: list[tuple[int, float]] = []
         self.began = time.perf_counter()
         self.last_line = begin, self.began
@@ -96,6 +97,8 @@ def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str
     seeds = f"seed {config.seed}"
     if config.seeds > 1:
         seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
+    if config.axes:
+        seeds = f"{len(combinations(config))} combinations of {', '.join(config.axes)}, {seeds}"
     changes = describe_changes(config, dataset)
     return (
         f"{dataset.name} ({dataset.describe()}), "

@@ -13,12 +13,13 @@ from jaxgan.gan import GANState
 from jaxgan.parallel import distributed
 from jaxgan.parallel.chunks import Chunk, steps_taken
 from jaxgan.runs import divergence
+from jaxgan.runs.axes import labels_of
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.description import Description, continue_history
 from jaxgan.runs.generator_files import ABOUT, Generators
 from jaxgan.runs.metrics_log import MetricsLog
 from jaxgan.runs.pictures import Pictures
-from jaxgan.runs.summary import summarize_seeds
+from jaxgan.runs.summary import summarize_members
 from jaxgan.trees import tree_sha256
 
 
@@ -33,7 +34,7 @@ class Run:
     Every process makes the same calls; only the first one writes.
 
     description: of the run as it is continued now. messages: lines for the user that were not
-    printed yet. frozen: why a seed was frozen, by seed. failure: the path that could not be
+    printed yet. frozen: why a member was frozen, by name. failure: the path that could not be
     written, and the reason; the run should then stop, with its state saved.
     """
 
@@ -47,12 +48,12 @@ class Run:
     ):
         self.path, self.checkpoints, self.score = path, checkpoints, score
         self.description = new
-        self.seeds = new.seeds
-        self.log = MetricsLog(path / "metrics.jsonl", self.seeds)
-        self.generators = Generators(path, self.seeds)
+        self.members = new.members
+        self.log = MetricsLog(path / "metrics.jsonl", labels_of(new.config))
+        self.generators = Generators(path, self.members)
         self.messages: list[str] = []
         self.pictures = Pictures(path, new, self.messages)
-        self.frozen: dict[int, str] = {}
+        self.frozen: dict[int | str, str] = {}
         self.failure: tuple[Path, str] | None = None
         self._past = past
 
@@ -103,7 +104,7 @@ class Run:
     def write(self, chunk: Chunk) -> dict[str, float]:
         """Writes the results of a chunk and returns the metrics of its last step.
 
-        With several seeds these are the means over the seeds that are not frozen. Raises
+        With several members these are the means over those that are not frozen. Raises
         `Diverged`, before anything of the chunk is written, if a value is not finite; with several
         seeds, if all of them are frozen. If something but the state cannot be written, `failure`
         says so; if something cannot be drawn, a message does.
@@ -122,7 +123,7 @@ class Run:
         return {name: float(values[..., -1][active].mean()) for name, values in metrics.items()}
 
     def draw_samples(self, step: int, images: jax.Array) -> None:
-        """Writes a picture of samples `[n, ...]`, with several seeds `[seeds, n, ...]`."""
+        """Writes a picture of samples `[n, ...]`, with several members `[members, n, ...]`."""
         if distributed.is_first():
             self.pictures.draw_samples(step, np.asarray(images))
 
@@ -183,25 +184,22 @@ class Run:
 
     def _note_missing_lines(self, rows: list[dict], taken: np.ndarray) -> None:
         """Adds a message about lines that were written and are gone. taken: steps of the states."""
-        by_seed = {seed: steps for _, seed, steps, _ in self.generators.each_seed({}, taken)}
-        past = [e for e in self._past.environments if e["step"] < max(by_seed.values())]
-        if message := self.log.describe_missing(rows, past, by_seed):
+        by_member = {name: steps for _, name, steps, _ in self.generators.each_member({}, taken)}
+        past = [e for e in self._past.environments if e["step"] < max(by_member.values())]
+        if message := self.log.describe_missing(rows, past, by_member):
             self.messages.append(message)
 
     def _check_finite(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
-        """Raises `Diverged`, or adds a message about every seed that was newly frozen."""
-        if self.seeds is None:
+        """Raises `Diverged`, or adds a message about every member that was newly frozen."""
+        if self.members is None:
             if what := divergence.find_divergence(chunk, metrics):
                 self._raise_diverged(what)
             return
-        for seed, last, reason in divergence.find_frozen_seeds(chunk, metrics, self.seeds):
-            if seed not in self.frozen:
-                self.frozen[seed] = reason
-                self.messages.append(
-                    f"seed {seed} diverged: {reason}; it keeps its state after step {last}, and "
-                    "the other seeds continue"
-                )
-        if len(self.frozen) == len(self.seeds):
+        for member, last, reason in divergence.find_frozen(chunk, metrics, self.members):
+            if member not in self.frozen:
+                self.frozen[member] = reason
+                self.messages.append(divergence.describe_freeze(member, last, reason))
+        if len(self.frozen) == len(self.members):
             self._raise_diverged(divergence.describe_all(self.frozen))
 
     def _raise_diverged(self, what: str) -> None:
@@ -218,7 +216,7 @@ class Run:
         self._try_to_write(self.log.path, lambda: self.log.append(rows))
 
     def _evaluate(self, chunk: Chunk) -> dict[int, dict]:
-        """Returns the scores of each seed's generator that is due, by the index of the seed.
+        """Returns the scores of each member's generator that is due, by the member's index.
 
         The best generator is kept. In a run that is continued it may be of a later step already.
         """
@@ -226,18 +224,19 @@ class Run:
             return {}
         variables, taken = jax.tree.map(np.asarray, (chunk.generator, chunk.taken))
         scores = {}
-        for k, seed, steps, own in self.generators.each_seed(variables, taken):
+        for k, member, steps, own in self.generators.each_member(variables, taken):
             if steps < chunk.last:
                 continue
             try:
                 rows = self.log.read()
                 scores[k] = self.score(own)
             except Exception as error:  # For example because all samples are the same.
-                which = "" if seed is None else f" of seed {seed}"
+                which = "" if member is None else f" of {divergence.describe_member(member)}"
                 self.messages.append(f"the samples{which} at step {steps} have no scores: {error}")
                 continue
-            if scores[k].get("fid", np.inf) < self.generators.best_fid(seed, rows):
-                best = ("generator-best", seed, own, {"step": steps, **scores[k]}, self.description)
+            if scores[k].get("fid", np.inf) < self.generators.best_fid(member, rows):
+                about = {"step": steps, **scores[k]}
+                best = ("generator-best", member, own, about, self.description)
                 folder = self.path / "generator-best"
                 self._try_to_write(folder, lambda best=best: self.generators.save(*best))
         return scores
@@ -268,8 +267,9 @@ class Run:
     def _summarize(self, state: GANState, speed: dict) -> dict:
         rows = self.log.read()
         results: dict[str, Any] = {"final": rows[-1] if rows else {}}
-        if self.seeds is not None:
-            results = summarize_seeds(rows, self.seeds, np.asarray(state.step), self.frozen)
+        if self.members is not None:
+            of_run = self.description.config
+            results = summarize_members(of_run, rows, np.asarray(state.step), self.frozen)
         digest = tree_sha256(state)
         summary = {"steps": steps_taken(state), **speed, **results, "state_sha256": digest}
         self.pictures.draw_curves(rows)

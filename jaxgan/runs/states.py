@@ -7,7 +7,8 @@ import jax
 
 from jaxgan.errors import RunError, first_line, system_reason
 from jaxgan.gan import GANState
-from jaxgan.parallel.layout import Layout, make_keys
+from jaxgan.parallel.layout import Layout
+from jaxgan.runs.axes import make_member
 from jaxgan.runs.build import build_gan
 from jaxgan.runs.checkpoint import Checkpoints
 from jaxgan.runs.description import Description
@@ -35,9 +36,9 @@ def read_state(run: Path, of_run: Description, step: int | None = None) -> GANSt
             f"{run} has no checkpoint of step {step}: it keeps those of the steps {kept}"
         )
     step = steps[-1] if step is None else step
-    layout = Layout(of_run.seeds and len(of_run.seeds))
+    layout = Layout(of_run.members and len(of_run.members))
     init = layout.map_seeds(build_gan(of_run.config, of_run.dataset).init)
-    template = jax.eval_shape(init, make_keys(of_run.config.seed, layout))
+    template = jax.eval_shape(init, make_member(of_run.config, layout).key)
     checkpoints = Checkpoints(run / "checkpoints", read_only=True)
     try:
         return checkpoints.read(step, template)
@@ -50,11 +51,11 @@ def read_state(run: Path, of_run: Description, step: int | None = None) -> GANSt
         checkpoints.close()
 
 
-def state_of_seed(of_run: Description, state: Any, seed: int | None = None) -> Any:
+def state_of_seed(of_run: Description, state: Any, seed: int | str | None = None) -> Any:
     """Returns the state of one seed, by default the first one, of a run with several or one seed.
 
     seed: one of the run's, see `Description.index_of`.
     """
-    if of_run.seeds is None:
+    if of_run.members is None:
         return state
     return jax.tree.map(lambda leaf: leaf[of_run.index_of(seed)], state)

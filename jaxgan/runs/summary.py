@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from jaxgan.gan import Metrics
+from jaxgan.runs.axes import labels_of, names_of
+from jaxgan.runs.config import Config
+from jaxgan.runs.metrics_log import member_of
 
 
 def mean_and_std(
@@ -28,21 +31,26 @@ def mean_and_std(
     }
 
 
-def summarize_seeds(
-    rows: Sequence[dict], seeds: Sequence[int], taken: np.ndarray, frozen: dict[int, str]
+def summarize_members(
+    config: Config, rows: Sequence[dict], taken: np.ndarray, frozen: dict[int | str, str]
 ) -> dict:
-    """Returns the last metrics of each seed, and their mean and deviation over the seeds.
+    """Returns the last metrics of each member and, of seeds alone, their mean and deviation.
 
-    rows: the lines of `metrics.jsonl`. taken: `[seeds]`, the numbers of steps taken. frozen: why a
-    seed was frozen; frozen seeds do not count in the mean.
+    "seeds" has the results by seed or, with settings of several values, "members" by name.
+    rows: the lines of `metrics.jsonl`. taken: `[members]`, the numbers of steps taken. frozen: why
+    a member was frozen; frozen members do not count in the mean.
     """
-    last = {row["seed"]: row for row in rows}
+    last = {member_of(row): row for row in rows}
     results, finals = {}, []
-    for seed, steps in zip(seeds, taken.tolist(), strict=True):
-        final = {k: v for k, v in last.get(seed, {}).items() if k != "seed"}
-        results[str(seed)] = {"steps": steps, "final": final}
+    for member, label, steps in zip(
+        names_of(config), labels_of(config), taken.tolist(), strict=True
+    ):
+        final = {k: v for k, v in last.get(member, {}).items() if k not in label}
+        results[str(member)] = {"steps": steps, "final": final}
         if steps < taken.max():
-            results[str(seed)]["diverged"] = frozen.get(seed, f"at step {steps + 1}")
+            results[str(member)]["diverged"] = frozen.get(member, f"at step {steps + 1}")
         elif final:
             finals.append(final)
+    if config.axes:
+        return {"members": results}
     return {"seeds": results, **mean_and_std(finals, Metrics._fields)}

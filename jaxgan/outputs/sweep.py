@@ -1,0 +1,175 @@
+"""The summary of a run in which settings have several values: `sweep.json`, `.md` and `.png`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan.errors import RunError
+from jaxgan.evaluation.results import read_description, read_stored
+from jaxgan.files import read_json, replacing, write_json, write_text
+from jaxgan.metrics import BY_NAME
+from jaxgan.runs.axes import combinations, labels_of, members_of, name_of
+from jaxgan.runs.config import Config
+from jaxgan.runs.metrics_log import MetricsLog, member_of
+from jaxgan.runs.summary import mean_and_std
+
+NAMES = ("sweep.json", "sweep.md", "sweep.png")
+LOSSES = ("d_loss", "g_loss")
+MOST_LINES = 8
+"""The largest number of lines in a panel of the picture that have a name."""
+
+
+class Results(NamedTuple):
+    """The members of a run by their settings: scores by name, and why they were frozen, or None."""
+
+    settings: list[dict[str, Any]]
+    scores: list[dict[str, float]]
+    diverged: list[str | None]
+
+
+def write_sweep(out: Path, runs: Sequence[Path], config: Config) -> dict:
+    """Writes the summary of a sweep into its directory, and returns the content of `sweep.json`.
+
+    runs: the run directories of its programs. A combination of settings has the mean and the
+    deviation over its seeds; the combinations are ranked by a score. Raises `OSError`.
+    """
+    found = Results([], [], [])
+    for run in runs:
+        for own, more in zip(found, read_results(run), strict=True):
+            own.extend(more)
+    rows = [_summarize(settings, found) for settings in combinations(config)]
+    ranked_by = config.rank_by or choose_score(rows)
+    if ranked_by:
+        sign = -1 if BY_NAME[ranked_by].direction == "higher" else 1
+        rows.sort(key=lambda row: sign * row["mean"].get(ranked_by, sign * np.inf))
+    content = {
+        "axes": {axis: list(values) for axis, values in config.axes.items()},
+        "seeds": [config.seed, config.seeds],
+        "runs": [str(run.relative_to(out)) for run in runs],
+        "ranked_by": ranked_by,
+        "combinations": rows,
+    }
+    write_json(out / NAMES[0], content)
+    write_text(out / NAMES[1], format_sweep(content))
+    with replacing(out / NAMES[2]) as temporary, open(temporary, "wb") as file:
+        draw_sweep(content).savefig(file, format="png")
+    return content
+
+
+def read_results(run: Path) -> Results:
+    """Returns the results of the members of a run directory.
+
+    Scores are those that `jaxgan.evaluate` stored or, without these, the last ones in
+    `metrics.jsonl`; the losses are the last ones there.
+    """
+    about = read_description(run)
+    try:
+        stored = read_stored(run, about, best=False)["seeds"]
+    except RunError:
+        stored = {}
+    members = read_json(run / "summary.json").get("members", {})
+    logged: dict[str, dict] = {}
+    for row in MetricsLog(run / "metrics.jsonl", labels_of(about.config)).read():
+        logged.setdefault(member_of(row), {}).update(row)
+    results = Results(members_of(about.config), [], [])
+    for name in map(name_of, results.settings):
+        known = logged.get(name, {})
+        scores = stored[name]["mean"] if name in stored else known
+        results.scores.append(
+            {each: known[each] for each in LOSSES if each in known}
+            | {each: scores[each] for each in BY_NAME if each in scores}
+        )
+        why = None if name in members else "the program of these settings diverged"
+        results.diverged.append(members.get(name, {}).get("diverged", why))
+    return results
+
+
+def _summarize(settings: dict[str, Any], found: Results) -> dict:
+    """Returns what is known of a combination of settings: its members, and their mean."""
+    members = {}
+    for own, scores, diverged in zip(*found, strict=True):
+        if {**own, **settings} == own:
+            members[str(own["seed"])] = scores | ({"diverged": diverged} if diverged else {})
+    alive = [scores for scores in members.values() if "diverged" not in scores]
+    return {"settings": settings, "seeds": members, **mean_and_std(alive)}
+
+
+def choose_score(rows: Sequence[dict]) -> str | None:
+    """Returns the score to rank by: fid or else the first known one with a better direction."""
+    known = [name for name in BY_NAME if any(name in row["mean"] for row in rows)]
+    directed = [name for name in known if BY_NAME[name].direction]
+    return "fid" if "fid" in known else next(iter(directed), None)
+
+
+def format_sweep(content: dict) -> str:
+    """Returns a table in Markdown: a line for each combination, the best one first."""
+    rows, axes = content["combinations"], [*content["axes"]]
+    known = [name for name in (*LOSSES, *BY_NAME) if any(name in row["mean"] for row in rows)]
+    scores = [name for name in known if name in BY_NAME] or known
+    lines = [
+        [*axes, "seeds", *(BY_NAME[name].title if name in BY_NAME else name for name in scores)]
+    ]
+    lines.append(["---"] * len(lines[0]))
+    for row in rows:
+        lost = sum("diverged" in own for own in row["seeds"].values())
+        seeds = f"{len(row['seeds'])}{f' ({lost} diverged)' if lost else ''}"
+        cells = [_format(name, row["mean"].get(name), row["std"].get(name)) for name in scores]
+        lines.append([*(str(row["settings"][axis]) for axis in axes), seeds, *cells])
+    ranked = content["ranked_by"]
+    order = f", ranked by {BY_NAME[ranked].title}" if ranked else ""
+    title = f"Mean and standard deviation over seeds{order}:\n\n"
+    return title + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _format(name: str, mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return "-"
+    if name in BY_NAME:
+        return BY_NAME[name].format(mean, std)
+    return f"{mean:.3f}" + ("" if std is None else f" ± {std:.3f}")
+
+
+def draw_sweep(content: dict):
+    """Returns a figure of the score against each setting, with the deviation over seeds.
+
+    A panel has a line for each combination of the other settings.
+    """
+    from matplotlib.figure import Figure
+
+    axes, rows = content["axes"], content["combinations"]
+    score = content["ranked_by"] or "g_loss"
+    figure = Figure(figsize=(4.5 * len(axes), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(axes), squeeze=False)[0]
+    for panel, (axis, values) in zip(panels, axes.items(), strict=True):
+        lines: dict[str, list[dict]] = {}
+        for row in rows:
+            others = {name: own for name, own in row["settings"].items() if name != axis}
+            lines.setdefault(name_of(others), []).append(row)
+        places = _places(panel, values)
+        for name in sorted(lines):
+            own = [row for row in lines[name] if score in row["mean"]]
+            own.sort(key=lambda row: values.index(row["settings"][axis]))
+            x = [places[values.index(row["settings"][axis])] for row in own]
+            y = [row["mean"][score] for row in own]
+            error = [row["std"].get(score, 0.0) for row in own]
+            panel.errorbar(x, y, error, label=name or None, marker="o", capsize=3, linewidth=1)
+        title = BY_NAME[score].title if score in BY_NAME else score
+        panel.set(xlabel=axis, ylabel=title)
+        panel.grid(alpha=0.3)
+        if 1 < len(lines) <= MOST_LINES:
+            panel.legend(fontsize="x-small")
+    return figure
+
+
+def _places(panel, values: Sequence) -> list[float]:
+    """Returns where values stand on the horizontal axis of a panel, and labels them."""
+    numbers = all(isinstance(value, int | float) for value in values)
+    if numbers and min(values) > 0 and max(values) >= 10 * min(values):
+        panel.set_xscale("log")
+        return [float(value) for value in values]
+    if numbers:
+        return [float(value) for value in values]
+    panel.set_xticks(range(len(values)), [str(value) for value in values])
+    return [float(i) for i in range(len(values))]
