@@ -1,5 +1,6 @@
 """python -m jaxgan.evaluate: compare samples with real data, in numbers."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from jaxgan.environment import pin_options
 from jaxgan.errors import RunError, UsageError, explain_error
 from jaxgan.evaluation.results import (
     LABELS,
+    by_combination,
     check_comparable,
     check_protocols,
     describe_protocol,
+    expand_sweeps,
     find_generators,
     read_description,
     read_stored,
@@ -38,6 +41,7 @@ def evaluate(config: Config) -> dict[str, dict]:
     """Does what `main` says, after JAX is set up."""
     from jaxgan.evaluation.table import format_table
 
+    given, config = config.runs, dataclasses.replace(config, runs=expand_sweeps(config.runs))
     runs = {str(run): read_description(run) for run in config.runs}
     for run, about in runs.items():
         find_generators(Path(run), about, config.best)
@@ -51,14 +55,38 @@ def evaluate(config: Config) -> dict[str, dict]:
         results, failures = evaluate_all(config, runs)
     check_protocols(results)
     if results:
-        print(format_table(results), flush=True)
+        print(format_table(rows_of_table(results, runs)), flush=True)
         if config.out is not None:
             write_json(config.out, results)
+    update_sweeps(given)
     if failures:
         reasons = [f"{run}: {explain_error(error)[0]}" for run, error in failures]
         usage = all(isinstance(error, UsageError) for _, error in failures)
         raise (UsageError if usage else RunError)("; ".join(reasons)) from failures[0][1]
     return results
+
+
+def rows_of_table(results: dict[str, dict], runs: dict[str, Description]) -> dict[str, dict]:
+    """Returns the results of each row of the table: a run, or a combination of its settings."""
+    rows = {}
+    for name, result in results.items():
+        if name not in runs:
+            rows[name] = result
+            continue
+        path = Path(name)
+        whole = path.parent if (path.parent / "sweep.json").exists() else path
+        rows |= by_combination(str(whole), result, runs[name].config)
+    return rows
+
+
+def update_sweeps(runs: tuple[Path, ...]) -> None:
+    """Writes the summaries of runs in which settings have several values again."""
+    for run in runs:
+        if (run / "sweep.json").exists():
+            from jaxgan.outputs.sweep import update_sweep
+
+            update_sweep(run)
+            print(f"jaxgan: updated {run / 'sweep.md'}")
 
 
 def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, list]:

@@ -1,13 +1,17 @@
 """The results of an evaluation: the protocol, which of them are comparable, and their files."""
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import read_json
 from jaxgan.runs import description
+from jaxgan.runs.axes import combinations, members_of, name_of
+from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
+from jaxgan.runs.summary import mean_and_std
 
 VERSION = 2
 """The version of the evaluation protocol. Results of another version are not shown."""
@@ -79,6 +83,35 @@ def read_description(run: Path) -> Description:
         found = description.read(run / "config.json") if run.is_dir() else None
     if found is None:
         raise UsageError(f"{run} is not a run directory: it has no config.json of a run")
+    return found
+
+
+def expand_sweeps(runs: Sequence[Path]) -> tuple[Path, ...]:
+    """Returns run directories: those given and, of a folder with a `sweep.json`, those in it."""
+    found = []
+    for run in runs:
+        names = read_json(run / "sweep.json").get("runs")
+        alone = (run / "config.json").exists() or not isinstance(names, list)
+        found += [run] if alone else [run / str(name) for name in names]
+    return tuple(found)
+
+
+def by_combination(run: str, result: dict, config: Config) -> dict[str, dict]:
+    """Returns the results of a run, by a name for each combination of settings of several values.
+
+    The mean and the deviation of a combination are those over its seeds or, with one seed, over
+    the repeats.
+    """
+    if not config.axes:
+        return {run: result}
+    found = {}
+    for settings in combinations(config):
+        own = [each for each in members_of(config) if {**each, **settings} == each]
+        seeds = [result["seeds"][name_of(each)] for each in own]
+        rows = [seed["mean"] for seed in seeds] if len(seeds) > 1 else seeds[0]["by_key"]
+        over = "seeds" if len(seeds) > 1 else "repeats"
+        named = f"{run} {name_of(settings)}"
+        found[named] = {**result, **mean_and_std(rows), "deviation_over": over}
     return found
 
 

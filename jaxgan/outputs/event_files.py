@@ -60,7 +60,7 @@ def write_event_files(run: Path, about: Description, folder: Path) -> list[str]:
     images, left_out = read_images(run)
     events: dict[str, list[Scalars | Image]] = {"": [*images]}
     for seed in metrics.steps:
-        own = events.setdefault("" if seed is None else f"seed_{seed}", [])
+        own = events.setdefault(_folder(seed), [])
         own += read_scalars(run, metrics, seed)
     for name, scores in evaluated(run, about):
         events.setdefault(name, []).append(scores)
@@ -69,7 +69,7 @@ def write_event_files(run: Path, about: Description, folder: Path) -> list[str]:
         for path, own in zip(paths, events.values(), strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(replaced.enter_context(replacing(path)), own, messages)
-    for path in set(folder.glob(f"seed_*/{FILE}")) - set(paths):
+    for path in {*folder.glob(f"seed_*/{FILE}"), *folder.glob(f"*=*/{FILE}")} - set(paths):
         path.unlink()
     remarks = []
     if metrics.damaged:
@@ -88,7 +88,7 @@ def write_event_files(run: Path, about: Description, folder: Path) -> list[str]:
     return remarks
 
 
-def read_scalars(run: Path, metrics: LoggedMetrics, seed: int | None) -> list[Scalars]:
+def read_scalars(run: Path, metrics: LoggedMetrics, seed: int | str | None) -> list[Scalars]:
     """Returns the metrics of a seed, of at most `MOST_LINES` steps and all that have scores."""
     time = (run / "metrics.jsonl").stat().st_mtime
     steps, values = metrics.steps[seed], metrics.values[seed]
@@ -102,6 +102,11 @@ def read_scalars(run: Path, metrics: LoggedMetrics, seed: int | None) -> list[Sc
         if own:
             found.append(Scalars(int(steps[i]), time, own))
     return found
+
+
+def _folder(member: int | str | None) -> str:
+    """Returns the subfolder of a member; that of a single run is ""."""
+    return f"seed_{member}" if isinstance(member, int) else member or ""
 
 
 def _tag(name: str) -> str:
@@ -124,11 +129,14 @@ def evaluated(run: Path, about: Description) -> Iterator[tuple[str, Scalars]]:
         tagged = lambda mean, group=group: {f"{group}/{name}": v for name, v in mean.items()}
         time = (run / result_name(scores.best)).stat().st_mtime
         yield "", Scalars(max(scores.steps.values()), time, tagged(scores.result["mean"]))
-        if about.seeds is None:
+        if about.members is None:
             continue
         for seed, own in scores.result["seeds"].items():
             mean = own["mean"]
-            yield f"seed_{seed}", Scalars(own["step"], time, tagged(mean))
+            yield (
+                _folder(int(seed) if seed.isdecimal() else seed),
+                Scalars(own["step"], time, tagged(mean)),
+            )
 
 
 def read_images(run: Path) -> tuple[list[Image], int]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgan.gan import Metrics
-from jaxgan.runs.metrics_log import SCORES
+from jaxgan.runs.metrics_log import SCORES, member_of
 
 NAMES = {*Metrics._fields, *SCORES}
 
@@ -17,17 +17,17 @@ NAMES = {*Metrics._fields, *SCORES}
 class LoggedMetrics(NamedTuple):
     """The metrics of a run.
 
-    steps: `[n]`, by seed; a run with one seed has the seed None. values: `[n]`, by seed and name,
+    steps: `[n]`, by member; that of a single run is None. values: `[n]`, by member and name,
     with NaN where a line lacks the metric. damaged: the number of lines that were passed over.
     """
 
-    steps: dict[int | None, np.ndarray]
-    values: dict[int | None, dict[str, np.ndarray]]
+    steps: dict[int | str | None, np.ndarray]
+    values: dict[int | str | None, dict[str, np.ndarray]]
     damaged: int
 
     @property
     def names(self) -> set[str]:
-        """The names of the metrics that any seed has."""
+        """The names of the metrics that any member has."""
         return {name for columns in self.values.values() for name in columns}
 
     @property
@@ -37,7 +37,7 @@ class LoggedMetrics(NamedTuple):
 
 
 class _Columns:
-    """The lines of one seed while they are read."""
+    """The lines of one member while they are read."""
 
     def __init__(self):
         self.steps, self.values = array("q"), {}
@@ -71,7 +71,7 @@ def read_metrics(path: Path) -> LoggedMetrics:
     Damaged lines are passed over and counted, but for an unfinished one at the end of the file.
     Raises `OSError` for a file that cannot be read.
     """
-    columns: dict[int | None, _Columns] = {}
+    columns: dict[int | str | None, _Columns] = {}
     damaged, complete = 0, True
     if path.exists():
         with open(path, "rb") as file:
@@ -81,18 +81,19 @@ def read_metrics(path: Path) -> LoggedMetrics:
                 if row is None:
                     damaged += complete
                 else:
-                    columns.setdefault(row.get("seed"), _Columns()).add(row)
+                    columns.setdefault(member_of(row), _Columns()).add(row)
     found = {seed: own.sorted() for seed, own in sorted(columns.items(), key=_by_seed)}
     steps = {seed: own for seed, (own, _) in found.items()}
     return LoggedMetrics(steps, {seed: own for seed, (_, own) in found.items()}, damaged)
 
 
 def _by_seed(item: tuple) -> int:
-    return -1 if item[0] is None else item[0]
+    """Returns the place of a member; named ones stay in the order of the file."""
+    return item[0] if isinstance(item[0], int) else -1
 
 
 def _parse(line: bytes) -> dict | None:
-    """Returns the numbers in a line, None for a damaged one."""
+    """Returns the numbers in a line and its member, None for a damaged line."""
     try:
         row = json.loads(line)
     except ValueError:
@@ -103,4 +104,5 @@ def _parse(line: bytes) -> dict | None:
     whole = (numbers.get("step"), numbers.get("seed", 0))
     if not all(type(value) is int and 0 <= value < 2**62 for value in whole):
         return None
-    return numbers
+    named = isinstance(row.get("member"), str)
+    return numbers | {"member": row["member"]} if named else numbers

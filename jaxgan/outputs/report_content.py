@@ -15,6 +15,7 @@ from jaxgan.outputs.report_plots import draw_panel
 from jaxgan.outputs.report_settings import all_settings, changed_settings, differing_settings
 from jaxgan.outputs.run_names import name_runs
 from jaxgan.outputs.stored_scores import Scores, compare_scores, last_scores, read_scores
+from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description, describe_changes
 from jaxgan.runs.plots import FRAMES
 from jaxgan.runs.states import kept_steps
@@ -173,16 +174,25 @@ def _facts(run: Overview, metrics: LoggedMetrics) -> Pairs:
     kind = device.get("processor") or device.get("kind") or device.get("platform")
     cores = f", {device['cores']} cores" if device.get("cores") else ""
     steps = f"{max(run.steps, metrics.last_step):,} of {config.steps:,}"
-    seeds = about.seeds
+    members = about.members
     parameters = [f"{name} {n:,}" for name, n in about.parameters.items() if _number(n) is not None]
     return [
         ("Data", data),
         ("Method", f"{recipe}{config.network}, {config.loss}{conditional}"),
-        ("Seeds" if seeds else "Seed", f"{seeds[0]} to {seeds[-1]}" if seeds else str(config.seed)),
+        _members(config, members),
         ("Steps", steps),
         *([("Parameters", ", ".join(parameters))] if parameters else []),
         ("Device", f"{f'{count} x ' if count > 1 else ''}{kind}{cores}"),
     ]
+
+
+def _members(config: Config, members: Sequence[int | str] | None) -> tuple[str, str]:
+    """Returns the seeds of a run or, if settings have several values, how many members it has."""
+    if config.axes:
+        return "Members", f"{len(members)}, of {', '.join(config.axes)} and seed"
+    if members is None:
+        return "Seed", str(config.seed)
+    return "Seeds", f"{members[0]} to {members[-1]}"
 
 
 def _notes(run: Overview, metrics: LoggedMetrics) -> list[str]:
@@ -194,10 +204,11 @@ def _notes(run: Overview, metrics: LoggedMetrics) -> list[str]:
         notes.append("The run was stopped before its last step.")
     if metrics.damaged:
         notes.append(f"Damaged lines of metrics.jsonl that are passed over: {metrics.damaged:,}.")
-    seeds = run.summary.get("seeds")
-    for seed, own in (seeds if isinstance(seeds, dict) else {}).items():
-        if isinstance(own, dict) and "diverged" in own:
-            notes.append(f"Seed {seed} diverged: {own['diverged']}.")
+    for kind in ("seeds", "members"):
+        members = run.summary.get(kind)
+        for member, own in (members if isinstance(members, dict) else {}).items():
+            if isinstance(own, dict) and "diverged" in own:
+                notes.append(f"{kind[:-1].capitalize()} {member} diverged: {own['diverged']}.")
     if run.about.dataset.remark:
         notes.append(f"Data: {run.about.dataset.remark}")
     return notes
@@ -214,15 +225,17 @@ def _legend(curve: Curve, metrics: LoggedMetrics) -> tuple[str, str]:
 
 def _samples_caption(about: Description) -> str:
     """Returns which seeds the rows of a picture are of; "" for other pictures."""
-    if about.seeds is None or not about.dataset.bounded:
+    if about.members is None or not about.dataset.bounded:
         return ""
-    return f"Rows: the seeds {about.seeds[0]} to {about.seeds[-1]}."
+    if about.config.axes:
+        return f"Rows: the members, from {about.members[0]} to {about.members[-1]}."
+    return f"Rows: the seeds {about.members[0]} to {about.members[-1]}."
 
 
 def _caption(metrics: LoggedMetrics, panels: Sequence[Panel]) -> str:
-    seeds = len(metrics.steps)
-    if seeds > 1:
-        return f"Lines: mean over {seeds} seeds. Bands: one standard deviation on either side."
+    if (count := len(metrics.steps)) > 1:
+        kind = "seeds" if isinstance(next(iter(metrics.steps)), int) else "members"
+        return f"Lines: mean over {count} {kind}. Bands: one standard deviation on either side."
     if all((curve.low == curve.high).all() for panel in panels for curve in panel.curves):
         return "Lines: values of single steps."
     return "Lines: mean over nearby steps. Bands: their smallest and largest value."

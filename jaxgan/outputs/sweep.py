@@ -1,16 +1,17 @@
 """The summary of a run in which settings have several values: `sweep.json`, `.md` and `.png`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.errors import RunError
+from jaxgan.errors import RunError, UsageError
 from jaxgan.evaluation.results import read_description, read_stored
 from jaxgan.files import read_json, replacing, write_json, write_text
 from jaxgan.metrics import BY_NAME
-from jaxgan.runs.axes import combinations, labels_of, members_of, name_of
+from jaxgan.runs.axes import check_axes, combinations, labels_of, members_of, name_of
 from jaxgan.runs.config import Config
 from jaxgan.runs.metrics_log import MetricsLog, member_of
 from jaxgan.runs.summary import mean_and_std
@@ -56,6 +57,24 @@ def write_sweep(out: Path, runs: Sequence[Path], config: Config) -> dict:
     with replacing(out / NAMES[2]) as temporary, open(temporary, "wb") as file:
         draw_sweep(content).savefig(file, format="png")
     return content
+
+
+def update_sweep(out: Path) -> dict:
+    """Writes the summary of a sweep again, with the scores that its runs have now.
+
+    Returns the content of `sweep.json`. Raises `RunError` for one that is damaged.
+    """
+    content = read_json(out / NAMES[0])
+    try:
+        runs = [out / name for name in content["runs"]]
+        axes = {axis: tuple(values) for axis, values in content["axes"].items()}
+        config = dataclasses.replace(read_description(runs[0]).config, axes=axes)
+        check_axes(config)
+    except (KeyError, TypeError, AttributeError, IndexError, UsageError) as error:
+        raise RunError(
+            f"{out / NAMES[0]} is damaged ({error}): continue the run, which writes it again"
+        ) from error
+    return write_sweep(out, runs, config)
 
 
 def read_results(run: Path) -> Results:

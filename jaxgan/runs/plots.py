@@ -10,6 +10,7 @@ from jaxgan.data.arrays import to_uint8
 from jaxgan.files import replacing
 from jaxgan.losses.base import PROBABILITIES, OutputSummary
 from jaxgan.metrics import METRICS
+from jaxgan.runs.metrics_log import member_of
 
 PADDING = 2
 FRAMES = 60
@@ -142,8 +143,8 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBA
     # Lines of older versions and runs that are not evaluated lack some of the metrics.
     panels = curve_panels({name for row in rows for name in row}, outputs)
     figure = Figure(figsize=(3.7 * len(panels), 3.2), layout="constrained")
-    if (seeds := len({row.get("seed") for row in rows})) > 1:
-        title = f"mean and standard deviation over {seeds} seeds"
+    if (count := len({member_of(row) for row in rows})) > 1:
+        title = f"mean and standard deviation over {count} {kind_of_members(rows)}"
         figure.suptitle(title, fontsize="medium")
     for axes, (title, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         for name, label in curves:
@@ -156,6 +157,11 @@ def save_curves(path: Path, rows: Sequence[dict], outputs: OutputSummary = PROBA
         axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     _replace(path, figure.savefig)
+
+
+def kind_of_members(rows: Sequence[dict]) -> str:
+    """Returns what the members in lines of `metrics.jsonl` are: "seeds", or "members"."""
+    return "members" if "member" in rows[0] else "seeds"
 
 
 def curve_panels(
@@ -211,13 +217,13 @@ def _curve(axes, name: str, label: str, rows: Sequence[dict]) -> None:
 def table(
     rows: Sequence[dict], name: str, seeds: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the steps `[n]` of a run's lines, and a metric at these steps, `[seeds, n]`.
+    """Returns the steps `[n]` of a run's lines, and a metric at these steps, `[members, n]`.
 
-    The metric is NaN for a seed at steps after it was frozen.
-    seeds: by default all seeds that have lines.
+    The metric is NaN for a member at steps after it was frozen.
+    seeds: by default all seeds, or members, that have lines.
     """
     steps, columns = np.unique([row["step"] for row in rows], return_inverse=True)
-    own = [row.get("seed", 0) for row in rows]
+    own = [0 if (member := member_of(row)) is None else member for row in rows]
     seeds = sorted({*own}) if seeds is None else seeds
     lines = np.searchsorted(seeds, own)
     values = np.full((len(seeds), len(steps)), np.nan)
