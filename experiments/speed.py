@@ -192,7 +192,9 @@ def seeds_line(config: Config, counts: tuple[int, ...], steps: int, rounds: int)
     """Returns the steps of all seeds together per second, and their time over that of the first."""
     data = noise(config.network)
     loops = {
-        str(count): scanned_loop(config, data, steps, make_layout(count if count > 1 else None, 1, config.batch_size))
+        str(count): scanned_loop(
+            config, data, steps, make_layout(count if count > 1 else None, 1, config.batch_size)
+        )
         for count in counts
     }
     seconds = measured(loops, rounds)
@@ -232,7 +234,7 @@ def scanned_loop(
     layout = layout or Layout()
     model = build.build_gan(config, dataset)
     key = make_keys(0, layout)
-    state = jax.jit(layout.map_seeds(model.init))(key)
+    state = jax.jit(layout.map_members(model.init))(key)
     key, state, dataset = layout.place(key, state, dataset)
     length = max(n for n in range(1, min(steps, 100) + 1) if steps % n == 0)
     run = layout.compile_steps(model, config.batch_size, length)

@@ -53,8 +53,11 @@ def train_sweep(config: Config, out: Path, dataset, remarks: list[str]) -> dict:
     from jaxgan.outputs.sweep import write_sweep
     from jaxgan.parallel import distributed
     from jaxgan.runs.axes import split_by_program
+    from jaxgan.runs.build import build_gan
 
     parts = {out / name: part for name, part in split_by_program(config).items()}
+    for part in parts.values():
+        build_gan(part, dataset)  # Settings that cannot be combined are found before any training.
     failures = []
     for path, part in parts.items():
         try:
@@ -154,6 +157,7 @@ def build_program(config: Config, dataset):
 
     names = names_of(config)
     layout = make_layout(names and len(names), config.devices, config.batch_size, config.pack)
+    layout = layout._replace(member_batch=config.member_batch)
     images = images_per_step(config)
     dataset.check_size(images)
     gan = for_members(functools.partial(build_gan, config, dataset))
@@ -185,12 +189,13 @@ def restore(run, program, config: Config) -> tuple:
     import jax
 
     from jaxgan.parallel import distributed
-    from jaxgan.parallel.chunks import steps_taken
+    from jaxgan.parallel.chunks import check_memory, steps_taken
     from jaxgan.runs.axes import make_member
     from jaxgan.runs.initial_state import make_initial_state
 
     key = make_member(config, program.layout)
-    init = program.layout.map_seeds(program.gan.init)
+    check_memory(program, key)
+    init = program.layout.map_members(program.gan.init)
     state = run.restore(jax.eval_shape(init, key))
     if state is None:
         start = make_initial_state(run.description, program.gan, program.layout, key)

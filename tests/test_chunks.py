@@ -22,7 +22,7 @@ from jaxgan.parallel.chunks import (
 )
 from jaxgan.parallel.layout import Layout, make_keys, make_layout
 from jaxgan.parallel.operations import count_operations
-from jaxgan.parallel.transforms import freeze_where_diverged, over_seeds, scan_steps
+from jaxgan.parallel.transforms import freeze_where_diverged, over_members, scan_steps
 from jaxgan.trees import leaves_by_path, tree_sha256
 
 KEY = jax.random.key(1)
@@ -41,8 +41,8 @@ def model():
 
 
 def run(model, dataset, state=None, should_stop=lambda: False, where=ALONE, **plan):
-    key = KEY if where.seeds is None else make_keys(5, where)
-    state = jax.jit(where.map_seeds(model.init))(key) if state is None else state
+    key = KEY if where.members is None else make_keys(5, where)
+    state = jax.jit(where.map_members(model.init))(key) if state is None else state
     defaults = {"steps": 60, "steps_per_chunk": 20, "sample_every": 30, "checkpoint_every": 40}
     plan = Plan(**{"begin": steps_taken(state), **defaults, **plan})
     program = make_program(model, where, images_per_step=8, num_samples=9)
@@ -147,7 +147,7 @@ def test_one_of_several_seeds_equals_that_seed_alone(model, dataset):
     seeds = make_keys(2**32 - 4, where)
     states = jax.jit(jax.vmap(model.init))(seeds)
     train = scan_steps(model, 8, 3)
-    found = jax.jit(over_seeds(train))(seeds, states, dataset)
+    found = jax.jit(over_members(train))(seeds, states, dataset)
     for k in (0, 3):
         key = jax.random.key(2**32 - 4 + k)
         expected = jax.jit(train)(key, jax.jit(model.init)(key), dataset)

@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_close
 
 from jaxgan.data import from_arrays
-from jaxgan.parallel.transforms import COMPILER_OPTIONS, over_devices, over_seeds, scan_steps
+from jaxgan.parallel.transforms import COMPILER_OPTIONS, over_devices, over_members, scan_steps
 from jaxgan.runs import build
 from jaxgan.runs.config import Config
 from jaxgan.trees import tree_sha256
@@ -166,7 +166,7 @@ def test_one_of_several_seeds_equals_that_seed_alone(case, dataset):
     keys = jnp.stack([KEY, jax.random.key(4)])
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
     train_step = scan_steps(model, build.images_per_step(config), 1)
-    together = jax.jit(over_seeds(train_step), compiler_options=ROUGH)
+    together = jax.jit(over_members(train_step), compiler_options=ROUGH)
     found = together(keys, states, dataset)
     assert_close_in(config, jax.tree.map(lambda leaf: leaf[0], found), expected)
     # The other seed has different metrics.

@@ -15,7 +15,7 @@ from jaxgan.data.arrays import Images
 from jaxgan.devices import AXIS, device_count, mean_over_devices, own_rows
 from jaxgan.gan import gan
 from jaxgan.networks.mlp import Discriminator, Generator, mlp
-from jaxgan.parallel.transforms import over_devices, scan_steps, seeds_over_devices
+from jaxgan.parallel.transforms import members_over_devices, over_devices, scan_steps
 
 KEY = jax.random.key(3)
 SHAPE = (4, 4, 1)
@@ -125,7 +125,7 @@ def test_seeds_on_several_devices_need_no_communication(dataset):
     keys = jax.random.split(KEY, 8)
     state = jax.eval_shape(jax.vmap(model.init), keys)
     devices = jax.devices()[:4]
-    alone = jax.jit(seeds_over_devices(train, devices)).lower(keys, state, dataset)
+    alone = jax.jit(members_over_devices(train, devices)).lower(keys, state, dataset)
     assert not any(name in alone.compile().as_text() for name in COLLECTIVES)
     mapped = over_devices(train, devices)
     one = jax.eval_shape(model.init, KEY)

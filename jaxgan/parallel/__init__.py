@@ -1,1 +1,1 @@
-"""One program on many seeds, devices and hosts."""
+"""One program for many members, such as seeds, on many devices and hosts."""

@@ -8,16 +8,20 @@ import jax
 import numpy as np
 
 from jaxgan.data.prefetch import Reader
-from jaxgan.errors import ReadError
+from jaxgan.errors import ReadError, UsageError
 from jaxgan.gan import GAN, GANState, Metrics
+from jaxgan.memory import format_bytes, memory_of_device
 from jaxgan.parallel.distributed import process_count
 from jaxgan.parallel.layout import Layout
+from jaxgan.parallel.members import Member
 from jaxgan.parallel.operations import count_operations
-from jaxgan.parallel.transforms import over_seeds, scan_steps
+from jaxgan.parallel.transforms import over_members, scan_steps
 from jaxgan.trees import non_finite_leaves
 
 LENGTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SECONDS_PER_CHUNK = 1.0
+COPIES = 3
+"""The number of copies of a state that there are at least: with gradients, and one to be saved."""
 RATES = {"cpu": 8e10, "gpu": 5e12}
 """Floating-point operations per second that a step reaches at least, by platform."""
 
@@ -42,15 +46,15 @@ class Program(NamedTuple):
 
 def make_program(gan: GAN, layout: Layout, images_per_step: int, num_samples: int) -> Program:
     """Returns the program of a run. num_samples: the number of samples of a picture."""
-    averaged = layout.map_seeds(gan.averaged)
-    # A seed among several is frozen before its state becomes non-finite.
-    find = non_finite_leaves if layout.seeds is None else lambda state: {}
+    averaged = layout.map_members(gan.averaged)
+    # A member among several is frozen before its state becomes non-finite.
+    find = non_finite_leaves if layout.members is None else lambda state: {}
     return Program(
         gan=gan,
         layout=layout,
         images_per_step=images_per_step,
         sample=layout.jit_to_host(
-            layout.map_seeds(functools.partial(gan.sample, num_samples=num_samples))
+            layout.map_members(functools.partial(gan.sample, num_samples=num_samples))
         ),
         averaged=layout.jit_to_host(averaged),
         snapshot=layout.jit_to_host(
@@ -64,7 +68,7 @@ class Snapshot(NamedTuple):
     """A copy of a state that no later call overwrites.
 
     generator: the variables of the averaged generator. non_finite: by the path of a leaf, whether
-    it holds a value that is not finite; empty with several seeds.
+    it holds a value that is not finite; empty with several members.
     """
 
     state: GANState
@@ -75,7 +79,7 @@ class Snapshot(NamedTuple):
 class Chunk(NamedTuple):
     """The results of one call, which may still be computing: nothing was fetched yet.
 
-    With several seeds every array has a leading axis, with one entry for each seed.
+    With several members every array has a leading axis, with one entry for each of them.
 
     first, last: numbers of the chunk's steps, counted from 1. metrics: arrays `[last - first + 1]`.
     taken: the number of steps that the state has taken, a scalar; below `last` if it was frozen.
@@ -164,8 +168,27 @@ def train_chunks(
 
 
 def steps_taken(state: GANState) -> int:
-    """Returns the number of steps that a run has taken; with several seeds, the largest one."""
+    """Returns the number of steps that a run has taken; with several members, the largest one."""
     return int(np.max(state.step))
+
+
+def check_memory(program: Program, key: jax.Array | Member) -> None:
+    """Raises `UsageError` if the states of several members alone are too large for the devices.
+
+    key: the keys of the members.
+    """
+    layout = program.layout
+    if layout.members is None:
+        return
+    state = jax.eval_shape(layout.map_members(program.gan.init), key)
+    size = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    if jax.default_backend() != "cpu":  # Several devices of one CPU share its memory.
+        size //= len(layout.devices)
+    if size > (memory := memory_of_device()):
+        raise UsageError(
+            f"{layout.members} members need at least {format_bytes(size)} of memory, more than the "
+            f"{format_bytes(memory)} of the device: choose fewer, or smaller networks"
+        )
 
 
 def default_steps_per_chunk(program: Program, arguments: tuple) -> int:
@@ -177,9 +200,9 @@ def default_steps_per_chunk(program: Program, arguments: tuple) -> int:
     train = scan_steps(program.gan, program.images_per_step, 1)
     on_disk, longest = isinstance(data, Reader), LENGTHS[-1]
     if on_disk:
-        data, longest = data.example(program.layout.seeds), data.steps_at_once
-    if program.layout.seeds is not None:
-        train = over_seeds(train, on_disk)
+        data, longest = data.example(program.layout.members), data.steps_at_once
+    if program.layout.members is not None:
+        train = over_members(train, on_disk)
     count = count_operations(jax.make_jaxpr(train)(key, state, data).jaxpr)
     platform = jax.default_backend()
     rate = RATES.get(platform, RATES["gpu"])

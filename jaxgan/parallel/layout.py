@@ -1,4 +1,4 @@
-"""The devices and seeds of a run: where each program computes and where its arguments lie."""
+"""The devices and members of a run: where each program computes and where its arguments lie."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -18,29 +18,33 @@ from jaxgan.keys import key_of_seed
 from jaxgan.parallel.members import Member, key_of
 from jaxgan.parallel.transforms import (
     COMPILER_OPTIONS,
-    SEEDS,
+    MEMBERS,
     freeze_where_diverged,
     local_devices,
+    members_over_devices,
     over_devices,
-    over_seeds,
+    over_members,
     scan_steps,
-    seeds_over_devices,
 )
 
 
 class Layout(NamedTuple):
-    """The seeds and devices of a run.
+    """The members and devices of a run.
 
-    seeds: the number of seeds trained at once; None for a single run without a leading axis.
-    devices: of all processes. The seeds are distributed over them; a single run splits each batch.
+    members: the number of those that are trained by one program, such as seeds; None for a single
+        run without a leading axis.
+    devices: of all processes. The members are distributed over them; a single run splits each
+        batch.
+    member_batch: number of members that a device computes at a time, None for all.
     """
 
-    seeds: int | None = None
+    members: int | None = None
     devices: tuple[jax.Device, ...] = ()
+    member_batch: int | None = None
 
-    def map_seeds(self, function: Callable) -> Callable:
-        """Returns a function of one seed's arguments as a function of those of all seeds."""
-        return function if self.seeds is None else jax.vmap(function)
+    def map_members(self, function: Callable) -> Callable:
+        """Returns a function of one member's arguments as a function of those of all members."""
+        return function if self.members is None else jax.vmap(function)
 
     def compile_steps(
         self, gan: GAN, images_per_step: int, length: int, prefetched: bool = False
@@ -48,18 +52,18 @@ class Layout(NamedTuple):
         """Returns `scan_steps` for this layout, jitted, with the state donated.
 
         prefetched: whether the data of a call are the `Prefetched` rows of its steps.
-        With several seeds, a seed that diverges is frozen.
+        Of several members, one that diverges is frozen.
         """
-        if self.seeds is not None:
+        if self.members is not None:
             gan = freeze_where_diverged(gan)
         train = scan_steps(gan, images_per_step, length)
         split = len(self.devices) > 1
-        if split and self.seeds is None:
+        if split and self.members is None:
             return over_devices(train, self.devices, prefetched)
-        if self.seeds is not None and split:
-            train = seeds_over_devices(train, self.devices, prefetched)
-        elif self.seeds is not None:
-            train = over_seeds(train, prefetched)
+        if self.members is not None and split:
+            train = members_over_devices(train, self.devices, prefetched, self.member_batch)
+        elif self.members is not None:
+            train = over_members(train, prefetched, self.member_batch)
         options = COMPILER_OPTIONS.get(jax.default_backend())
         return jax.jit(train, donate_argnums=1, compiler_options=options)
 
@@ -70,11 +74,11 @@ class Layout(NamedTuple):
         """
         if len(self.devices) < 2:
             return jax.device_put((key, state, dataset))
-        if self.seeds is None:
+        if self.members is None:
             mesh = Mesh(np.array(local_devices(self.devices)), AXIS)
             return jax.device_put((key, state, dataset), NamedSharding(mesh, P()))
-        mesh = Mesh(np.array(self.devices), SEEDS)
-        each, whole = NamedSharding(mesh, P(SEEDS)), NamedSharding(mesh, P())
+        mesh = Mesh(np.array(self.devices), MEMBERS)
+        each, whole = NamedSharding(mesh, P(MEMBERS)), NamedSharding(mesh, P())
         implementation = jax.random.key_impl(key_of(key))
 
         def with_keys(bits, numbers, *rest):
@@ -92,16 +96,16 @@ class Layout(NamedTuple):
     ) -> Reader:
         """Returns a reader of the rows that this process needs for some steps of a run.
 
-        key: of the run or, with several seeds, their keys. size: the number of examples of a step.
+        key: of the run or, with several members, their keys. size: number of examples of a step.
         """
         key = key_of(key)
-        if self.seeds is None and len(self.devices) > 1:
+        if self.members is None and len(self.devices) > 1:
             count, own = len(self.devices), local_devices(self.devices)
             parts = [(self.devices.index(device), count) for device in own]
             return Reader(dataset, [key], steps, size, parts)
-        if self.seeds is None:
+        if self.members is None:
             return Reader(dataset, [key], steps, size)
-        each = self.seeds // len(self.devices)
+        each = self.members // len(self.devices)
         own = [
             key[i * each + j]
             for i, device in enumerate(self.devices)
@@ -114,10 +118,10 @@ class Layout(NamedTuple):
         """Returns rows that a reader of this layout read, on the devices that need them."""
         if len(self.devices) < 2:
             return jax.device_put(rows)
-        if self.seeds is None:
+        if self.members is None:
             mesh = Mesh(np.array(local_devices(self.devices)), AXIS)
             return jax.device_put(rows, NamedSharding(mesh, P(AXIS)))
-        sharding = NamedSharding(Mesh(np.array(self.devices), SEEDS), P(SEEDS))
+        sharding = NamedSharding(Mesh(np.array(self.devices), MEMBERS), P(MEMBERS))
         place = lambda each: jax.make_array_from_process_local_data(sharding, np.asarray(each))
         return jax.tree.map(place, rows)
 
@@ -126,8 +130,8 @@ class Layout(NamedTuple):
 
         The results are copies that no later call overwrites. The function does not wait for them.
         """
-        alone = jax.process_count() == 1 or self.seeds is None
-        sharding = None if alone else NamedSharding(Mesh(np.array(self.devices), SEEDS), P())
+        alone = jax.process_count() == 1 or self.members is None
+        sharding = None if alone else NamedSharding(Mesh(np.array(self.devices), MEMBERS), P())
         return jax.jit(
             lambda *args: jax.tree.map(jnp.copy, function(*args)), out_shardings=sharding
         )
@@ -166,6 +170,6 @@ def make_layout(
 
 def make_keys(seed: int, layout: Layout) -> jax.Array:
     """Returns the key of a run or, with several seeds, the keys `[seeds]` from `seed` on."""
-    if layout.seeds is None:
+    if layout.members is None:
         return key_of_seed(seed)
-    return jax.vmap(key_of_seed)(jnp.uint32(seed) + jnp.arange(layout.seeds, dtype=jnp.uint32))
+    return jax.vmap(key_of_seed)(jnp.uint32(seed) + jnp.arange(layout.members, dtype=jnp.uint32))

@@ -1,4 +1,4 @@
-"""Functions from step to program: many steps in one call, over many seeds, over many devices."""
+"""Functions from step to program: many steps in one call, many members, many devices."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,8 +20,8 @@ from jaxgan.gan import GAN, GANState, Metrics
 from jaxgan.parallel.members import Member, key_of
 from jaxgan.trees import non_finite_leaves
 
-SEEDS = "seeds"
-"""The mesh axis over which seeds are distributed."""
+MEMBERS = "members"
+"""The mesh axis over which members are distributed."""
 COMPILER_OPTIONS = {"cpu": {"xla_cpu_copy_insertion_use_region_analysis": True}}
 """By platform. Without this option, a scan on a CPU copies every weight matrix in each step."""
 
@@ -47,13 +47,26 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
     return train
 
 
-def over_seeds(train: Callable, prefetched: bool = False) -> Callable:
-    """Returns `train` for several seeds at once, all on the same data.
+def over_members(
+    train: Callable, prefetched: bool = False, member_batch: int | None = None
+) -> Callable:
+    """Returns `train` for several members, such as seeds, all on the same data.
 
-    Keys, states and metrics have a leading axis, with one entry for each seed. prefetched: whether
-    the data are `Prefetched` rows, which then have that axis too.
+    Keys, states and metrics have a leading axis, with one entry for each member.
+    prefetched: whether the data are `Prefetched` rows, which then have that axis too.
+    member_batch: number of members that are computed at a time, by default all.
     """
-    return jax.vmap(train, in_axes=(0, 0, 0 if prefetched else None))
+    together = jax.vmap(train, in_axes=(0, 0, 0 if prefetched else None))
+    if member_batch is None:
+        return together
+
+    def train_in_turn(key: jax.Array | Member, state: GANState, dataset):
+        if prefetched:
+            own = key, state, dataset
+            return lax.map(lambda each: train(*each), own, batch_size=member_batch)
+        return lax.map(lambda each: train(*each, dataset), (key, state), batch_size=member_batch)
+
+    return train_in_turn
 
 
 def over_devices(
@@ -96,16 +109,19 @@ def over_devices(
     return compiled
 
 
-def seeds_over_devices(
-    train: Callable, devices: Sequence[jax.Device], prefetched: bool = False
+def members_over_devices(
+    train: Callable,
+    devices: Sequence[jax.Device],
+    prefetched: bool = False,
+    member_batch: int | None = None,
 ) -> Callable:
-    """Returns `over_seeds(train, prefetched)` with the seeds distributed over devices."""
+    """Returns `over_members` with the members distributed over devices."""
     # The axis is not `AXIS`, since no batch is split.
     return jax.shard_map(
-        over_seeds(train, prefetched),
-        mesh=Mesh(np.array(devices), SEEDS),
-        in_specs=(P(SEEDS), P(SEEDS), P(SEEDS) if prefetched else P()),
-        out_specs=P(SEEDS),
+        over_members(train, prefetched, member_batch),
+        mesh=Mesh(np.array(devices), MEMBERS),
+        in_specs=(P(MEMBERS), P(MEMBERS), P(MEMBERS) if prefetched else P()),
+        out_specs=P(MEMBERS),
         check_vma=False,
     )
 

@@ -103,7 +103,7 @@ def make_member(config: Config, layout: Layout) -> Member:
     """Returns the key and the numbers of a run or, with several members, those of each of them."""
     members = members_of(config)
     numbers = [numbers_of(config_of(config, each)) for each in members]
-    if layout.seeds is None:
+    if layout.members is None:
         single = {name: jnp.float32(value) for name, value in numbers[0].items()}
         return Member(key_of_seed(config.seed), single)
     stacked = {name: jnp.array([own[name] for own in numbers], jnp.float32) for name in numbers[0]}

@@ -87,6 +87,9 @@ class DeviceSettings:
     """number of processes, if they are started by hand"""
     process_id: Index | None = None
     """index of this process, if the processes are started by hand"""
+    member_batch: Count | None = None
+    """number of members (seeds, or combinations of settings) that a device computes at a time; if
+    not given, all; fewer need less memory"""
     steps_per_call: Count | None = None
     """steps in one call of the compiled program; if not given, chosen from the cost of a step; it
     changes the speed only"""
@@ -166,7 +169,7 @@ class Config(
 BOOKKEEPING = frozenset(
     "steps recipe most_members rank_by data_dir data_file data_in out overwrite steps_per_call "
     "log_every sample_every checkpoint_every evaluate_every inception init_from init_step devices "
-    "distributed coordinator num_processes process_id".split()
+    "member_batch distributed coordinator num_processes process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""

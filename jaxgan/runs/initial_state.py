@@ -62,7 +62,7 @@ def make_initial_state(of_run: Description, gan: GAN, layout: Layout, key: jax.A
     Raises `UsageError` for a source whose networks or seeds do not fit, and `RunError` if it has
     changed.
     """
-    state = jax.jit(layout.map_seeds(gan.init))(key)
+    state = jax.jit(layout.map_members(gan.init))(key)
     if of_run.source is None:
         return Start(state)
     path, step = of_run.config.init_from, of_run.source["step"]

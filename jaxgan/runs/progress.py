@@ -97,8 +97,8 @@ def format_header(config: Config, dataset, layout, out: Path, begin: int) -> str
     seeds = f"seed {config.seed}"
     if config.seeds > 1:
         seeds = f"seeds {config.seed} to {config.seed + config.seeds - 1}"
-    if config.axes:
-        seeds = f"{len(combinations(config))} combinations of {', '.join(config.axes)}, {seeds}"
+    if (count_combined := len(combinations(config))) > 1:
+        seeds = f"{count_combined} combinations of {', '.join(config.axes)}, {seeds}"
     changes = describe_changes(config, dataset)
     return (
         f"{dataset.name} ({dataset.describe()}), "

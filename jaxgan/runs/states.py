@@ -37,7 +37,7 @@ def read_state(run: Path, of_run: Description, step: int | None = None) -> GANSt
         )
     step = steps[-1] if step is None else step
     layout = Layout(of_run.members and len(of_run.members))
-    init = layout.map_seeds(build_gan(of_run.config, of_run.dataset).init)
+    init = layout.map_members(build_gan(of_run.config, of_run.dataset).init)
     template = jax.eval_shape(init, make_member(of_run.config, layout).key)
     checkpoints = Checkpoints(run / "checkpoints", read_only=True)
     try:
