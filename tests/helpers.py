@@ -57,7 +57,7 @@ def flags(config: Config) -> list[str]:
     changed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
+        if getattr(config, field.name) != field.default and field.name != "axes"
     }
     return [part for k, v in changed.items() for part in (f"--{k.replace('_', '-')}", str(v))]
 

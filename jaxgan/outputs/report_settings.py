@@ -33,9 +33,19 @@ def changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Returns the settings that differ from the defaults: their flags, values and defaults."""
     return [
         (format_flag(field.name), format_value(value), format_value(field.default))
-        for field in dataclasses.fields(config)
-        if field.name not in WHERE and (value := getattr(config, field.name)) != field.default
+        for field in _flags(config)
+        if field.name not in WHERE and (value := _value(config, field.name)) != field.default
     ]
+
+
+def _flags(config: Config) -> list[dataclasses.Field]:
+    """Returns the settings that have a flag."""
+    return [field for field in dataclasses.fields(config) if field.name != "axes"]
+
+
+def _value(config: Config, name: str) -> Any:
+    """Returns the value of a setting, or its values."""
+    return config.axes.get(name, getattr(config, name))
 
 
 def all_settings(config: Config) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -44,7 +54,7 @@ def all_settings(config: Config) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             title,
             [
-                (format_flag(field.name), format_value(getattr(config, field.name)))
+                (format_flag(field.name), format_value(_value(config, field.name)))
                 for field in dataclasses.fields(group)
             ],
         )
@@ -58,8 +68,8 @@ def differing_settings(configs: Sequence[Config]) -> list[tuple[str, list[str]]]
     They have a flag, and a value for each run.
     """
     columns = {
-        field.name: [getattr(config, field.name) for config in configs]
-        for field in dataclasses.fields(Config)
+        field.name: [_value(config, field.name) for config in configs]
+        for field in _flags(configs[0])
         if field.name not in (BOOKKEEPING - {"recipe"}) | SHOWN_APART
     }
     return [

@@ -42,9 +42,7 @@ def write_sweep(out: Path, runs: Sequence[Path], config: Config) -> dict:
             own.extend(more)
     rows = [_summarize(settings, found) for settings in combinations(config)]
     ranked_by = config.rank_by or choose_score(rows)
-    if ranked_by:
-        sign = -1 if BY_NAME[ranked_by].direction == "higher" else 1
-        rows.sort(key=lambda row: sign * row["mean"].get(ranked_by, sign * np.inf))
+    rows = rank(rows, ranked_by) if ranked_by else rows
     content = {
         "axes": {axis: list(values) for axis, values in config.axes.items()},
         "seeds": [config.seed, config.seeds],
@@ -113,6 +111,12 @@ def _summarize(settings: dict[str, Any], found: Results) -> dict:
             members[str(own["seed"])] = scores | ({"diverged": diverged} if diverged else {})
     alive = [scores for scores in members.values() if "diverged" not in scores]
     return {"settings": settings, "seeds": members, **mean_and_std(alive)}
+
+
+def rank(rows: Sequence[dict], score: str) -> list[dict]:
+    """Returns combinations of settings from the best mean of a score on; last, those without it."""
+    sign = -1 if BY_NAME[score].direction == "higher" else 1
+    return sorted(rows, key=lambda row: sign * row["mean"].get(score, sign * np.inf))
 
 
 def choose_score(rows: Sequence[dict]) -> str | None:

@@ -14,8 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.errors import UsageError
+from jaxgan.errors import UsageError, check_choice
 from jaxgan.keys import key_of_seed
+from jaxgan.metrics import BY_NAME
 from jaxgan.parallel.layout import Layout
 from jaxgan.parallel.members import Member
 from jaxgan.runs.config import Config, check_config
@@ -143,6 +144,11 @@ def _group(config: Config, axis: str) -> list[tuple]:
 
 def check_axes(config: Config) -> None:
     """Raises `UsageError` for axes that cannot be, too many members, and impossible members."""
+    if config.rank_by is not None:
+        if not config.axes:
+            raise UsageError("--rank-by needs a setting with several values")
+        scores = [name for name, metric in BY_NAME.items() if metric.direction]
+        check_choice(f"score '{config.rank_by}' of --rank-by", config.rank_by, scores)
     for axis, values in config.axes.items():
         flag = "--" + axis.replace("_", "-")
         if axis not in AXES:
