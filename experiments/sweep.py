@@ -29,7 +29,7 @@ def sweep(
     out: Path = Path("runs/sweep"),
     results: Path | None = None,
 ) -> None:
-    """Trains and evaluates; copies `sweep.md` and `sweep.png` into the folder `results`, if given."""
+    """Trains and evaluates; copies `sweep.md` and `sweep.png` into the folder `results`."""
     config = Config(
         dataset="mnist",
         data_dir=data_dir,
