@@ -143,6 +143,18 @@ def long(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory) -> Path:
+    """A run of four combinations and two seeds, which no test may change."""
+    from helpers import GRID, TINY, small
+
+    from jaxgan import train
+
+    out = tmp_path_factory.mktemp("grid") / "run"
+    train.main(small(out, axes=GRID, seeds=2, **TINY))
+    return out
+
+
 @pytest.fixture(scope="module")
 def fast_evaluation():
     """Few samples and a classifier trained for few steps: only their combination is tested."""

@@ -14,9 +14,11 @@ from jaxgan import train
 from jaxgan.evaluation.results import VERSION
 from jaxgan.gan import Metrics
 from jaxgan.parallel.chunks import Chunk, Snapshot
+from jaxgan.runs import description
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import describe_run
 from jaxgan.runs.directory import open_run
+from jaxgan.runs.states import read_state
 from jaxgan.trees import leaves_by_path
 
 SMALL = Config(
@@ -45,6 +47,11 @@ EVALUATED = Config(
     conditional=True,
 )
 """A conditional run that is evaluated during training."""
+
+TINY = {"width": 8, "latent_size": 4, "batch_size": 8}
+"""Settings of small networks."""
+GRID = {"learning_rate": (1e-4, 1e-3), "r1": (0.1, 1.0)}
+"""Settings with two values each."""
 
 
 def small(out: Path, **settings) -> Config:
@@ -110,6 +117,11 @@ def run_command(monkeypatch, arguments: list[str]) -> int:
 
 def digest(out: Path) -> str:
     return json.loads((out / "summary.json").read_text())["state_sha256"]
+
+
+def states_of(run: Path):
+    """Returns the last state of a run."""
+    return read_state(run, description.read(run / "config.json"))
 
 
 def assert_close(found, expected, rtol: float = 1e-3, atol: float = 1e-5) -> None:

@@ -7,33 +7,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import SMALL, assert_close, assert_same_run, read_json, read_metrics, small
+from helpers import (
+    GRID,
+    SMALL,
+    TINY,
+    assert_close,
+    assert_same_run,
+    read_json,
+    read_metrics,
+    small,
+    states_of,
+)
 
 from jaxgan import data, evaluate, train
 from jaxgan.command import parse_arguments
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.outputs import sweep
 from jaxgan.parallel.members import Member, for_members
-from jaxgan.runs import axes, build, description
+from jaxgan.runs import axes, build
 from jaxgan.runs.config import GROUPS, Config
-from jaxgan.runs.generators import load_generator
 from jaxgan.runs.numbers import number_settings, numbers_of
-from jaxgan.runs.states import read_state
-
-TINY = {"width": 8, "latent_size": 4, "batch_size": 8}
-GRID = {"learning_rate": (1e-4, 1e-3), "r1": (0.1, 1.0)}
-
-
-@pytest.fixture(scope="module")
-def grid(tmp_path_factory):
-    """A run of four combinations and two seeds, which no test may change."""
-    out = tmp_path_factory.mktemp("grid") / "run"
-    train.main(small(out, axes=GRID, seeds=2, **TINY))
-    return out
-
-
-def states_of(run):
-    return read_state(run, description.read(run / "config.json"))
 
 
 def test_members_are_all_combinations_with_every_seed():
@@ -169,23 +162,6 @@ def test_numbers_are_arguments_of_a_program(program):
 
 def as_arrays(config: Config) -> dict:
     return {name: jnp.float32(value) for name, value in numbers_of(config).items()}
-
-
-def test_a_member_equals_the_solo_run(grid, tmp_path):
-    of_run = description.read(grid / "config.json")
-    states = states_of(grid)
-    for k in (1, 6):
-        solo = axes.config_of(of_run.config, axes.members_of(of_run.config)[k])
-        out = tmp_path / str(k)
-        train.main(dataclasses.replace(solo, out=out))
-        assert_close(jax.tree.map(lambda leaf, k=k: leaf[k], states), states_of(out))
-        name = of_run.members[k]
-        images = load_generator(grid, seed=name)(jax.random.key(1), 4)
-        alone = load_generator(out)(jax.random.key(1), 4)
-        np.testing.assert_allclose(images, alone, atol=1e-4)
-        raw = load_generator(grid, "raw", seed=name, step=40)
-        alone = load_generator(out, "raw", step=40)
-        assert_close(raw.variables, alone.variables)
 
 
 @pytest.mark.parametrize("settings", [{"devices": 4}, {"member_batch": 3}])

@@ -3,6 +3,7 @@
 `test_combinations.py` tests 3, 4 and 5 for every network, loss and option.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import (
     LONG,
+    assert_close,
     assert_one_line,
     assert_same_run,
     launch,
@@ -23,13 +25,15 @@ from helpers import (
     read_metrics,
     run_command,
     small,
+    states_of,
     wait_until,
 )
 
 from jaxgan import train, verify
 from jaxgan.data.order import epoch_indices
 from jaxgan.errors import Diverged
-from jaxgan.runs import build
+from jaxgan.runs import axes, build, description
+from jaxgan.runs.generators import load_generator
 
 
 def test_1_another_process_reaches_the_same_state(finished, tmp_path):
@@ -210,7 +214,24 @@ def test_9_data_from_disk_give_the_run_that_the_same_data_in_memory_give(tmp_pat
     assert description["dataset"] == read_json(tmp_path / "memory" / "config.json")["dataset"]
 
 
-def test_10_a_part_of_a_run_is_verified(finished, tmp_path):
+def test_10_a_member_equals_the_solo_run(grid, tmp_path):
+    of_run = description.read(grid / "config.json")
+    states = states_of(grid)
+    for k in (1, 6):
+        solo = axes.config_of(of_run.config, axes.members_of(of_run.config)[k])
+        out = tmp_path / str(k)
+        train.main(dataclasses.replace(solo, out=out))
+        assert_close(jax.tree.map(lambda leaf, k=k: leaf[k], states), states_of(out))
+        name = of_run.members[k]
+        images = load_generator(grid, seed=name)(jax.random.key(1), 4)
+        alone = load_generator(out)(jax.random.key(1), 4)
+        np.testing.assert_allclose(images, alone, atol=1e-4)
+        raw = load_generator(grid, "raw", seed=name, step=40)
+        alone = load_generator(out, "raw", step=40)
+        assert_close(raw.variables, alone.variables)
+
+
+def test_11_a_part_of_a_run_is_verified(finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     result = verify.main(verify.Config(run, begin=20))
     assert (result.begin, result.end, result.same) == (20, 60, True)
@@ -220,7 +241,7 @@ def test_10_a_part_of_a_run_is_verified(finished, tmp_path):
     assert not verify.main(verify.Config(run)).same
 
 
-def test_11_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
+def test_12_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finished):
     """A limit on file sizes simulates the full disk."""
     out = tmp_path / "run"
     train.main(small(out, steps=20))
@@ -255,7 +276,7 @@ def test_11_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finish
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_11_invalid_settings_are_reported_in_one_line_and_leave_no_files(
+def test_12_invalid_settings_are_reported_in_one_line_and_leave_no_files(
     tmp_path, monkeypatch, capsys, no_network, arguments, status, words
 ):
     monkeypatch.chdir(tmp_path)
