@@ -46,14 +46,15 @@ def main(config: Config) -> list[Path]:
     if config.out is not None and config.out.exists() and not config.out.is_dir():
         raise UsageError(f"--out {config.out} is a file: choose a folder")
     with pin_options(devices=False):
-        from jaxgan.evaluation.results import read_description
+        from jaxgan.evaluation.results import expand_sweeps, read_description
         from jaxgan.outputs.event_files import write_event_files
         from jaxgan.outputs.run_names import name_runs
 
-        names = name_runs(config.runs)
-        described = [read_description(run) for run in config.runs]
+        runs = expand_sweeps(config.runs)
+        names = name_runs(runs)
+        described = [read_description(run) for run in runs]
         folders = []
-        for run, name, about in zip(config.runs, names, described, strict=True):
+        for run, name, about in zip(runs, names, described, strict=True):
             folder = run / "tensorboard" if config.out is None else config.out / name
             for remark in write_event_files(run, about, folder):
                 print(f"jaxgan: {remark}")

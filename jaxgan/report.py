@@ -46,11 +46,12 @@ def main(config: Config) -> Path:
         raise UsageError(f"--out {out} must end in .html")
     with pin_options():
         enable_compilation_cache()
+        from jaxgan.evaluation.results import expand_sweeps
         from jaxgan.outputs.report_content import gather_report
         from jaxgan.outputs.report_page import check_jinja, render_page
 
         check_jinja()
-        page = render_page(gather_report(config.runs))
+        page = render_page(gather_report(expand_sweeps(config.runs)))
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, page)
     print(f"jaxgan: wrote a report to {out}")

@@ -1,0 +1,177 @@
+"""How soon is a GAN as good as the classic exercise after 20 epochs?
+
+    python experiments/time_to_quality.py --data-dir ~/tensorflow_datasets
+
+The classic exercise, two three-layer perceptrons in PyTorch, is trained for 20 epochs of MNIST; the
+mean FID of its samples over the seeds is the target. For every method, it searches the number of
+steps, in a list, with which the mean FID over the seeds first is at most the target. Then the
+exercise and all methods are timed in turn: whole commands, from their start to their last step,
+with compiled programs in the cache. It appends a line of JSON for each to the file `results`.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+from jaxgan import data, evaluate, train
+from jaxgan.data_settings import DataSettings
+from jaxgan.runs import recipes
+
+EPOCHS = 20
+BATCH = 64
+SAMPLES = 10_000
+STEPS = (500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000, 20_000)
+METHODS = {
+    "default": {},
+    "mnist": {"recipe": "mnist"},
+    "mnist, decay to the last step": {"recipe": "mnist", "decay_steps": "last"},
+    "dcgan": {"recipe": "dcgan"},
+}
+"""Settings of the methods; "last" stands for the number of steps."""
+
+
+def train_exercise(seed: int, out: Path, data_dir: Path | None, epochs: int = EPOCHS) -> None:
+    """Trains the exercise in PyTorch, and writes samples, uint8 `[n, 28, 28, 1]`."""
+    import torch
+    from pytorch import NETWORKS as PLAYERS
+    from pytorch import cross_entropy
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(os.cpu_count())
+    source = data.open_data(DataSettings(dataset="mnist", data_dir=data_dir)).load("train")
+    images = torch.from_numpy(np.asarray(source.images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    g, d = PLAYERS["mlp"](28, 1)
+    g_adam, d_adam = (
+        torch.optim.Adam(player.parameters(), 2e-4, (0.5, 0.999), fused=True) for player in (g, d)
+    )
+    ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
+    for _ in range(epochs):
+        for indices in torch.randperm(len(images)).split(BATCH):
+            if len(indices) < BATCH:
+                continue
+            fake = g(torch.randn(BATCH, 100))
+            loss = cross_entropy(d(images[indices]), ones) + cross_entropy(d(fake.detach()), zeros)
+            d_adam.zero_grad()
+            loss.backward()
+            d_adam.step()
+            g_adam.zero_grad()
+            d.requires_grad_(False)
+            cross_entropy(d(fake), ones).backward()
+            d.requires_grad_(True)
+            g_adam.step()
+    with torch.no_grad():
+        fake = torch.cat([g(torch.randn(1_000, 100)) for _ in range(SAMPLES // 1_000)])
+    values = ((fake.permute(0, 2, 3, 1).numpy() + 1) * 127.5).round().clip(0, 255)
+    np.save(out, values.astype(np.uint8))
+
+
+def settings_of(method: str, steps: int) -> dict:
+    """Returns the settings of a method in a run of some steps."""
+    settings = {k: steps if v == "last" else v for k, v in METHODS[method].items()}
+    # The last steps of a linear decay to 0 are kept within it.
+    return settings | {"steps": steps, "sample_every": steps, "checkpoint_every": steps}
+
+
+def fid_of(method: str, steps: int, seed: int, data_dir: Path | None, work: Path) -> float:
+    """Returns the FID of a method after some steps."""
+    settings = settings_of(method, steps)
+    own = steps if "last" in METHODS[method].values() else "all"
+    out = work / method.replace(" ", "_").replace(",", "") / f"{own}-{seed}"
+    recipe = settings.pop("recipe", "classic")
+    config = recipes.make_config(
+        recipe, dataset="mnist", data_dir=data_dir, seed=seed, out=out, **settings
+    )
+    train.main(config)
+    (found,) = evaluate.main(
+        evaluate.Config((out,), data_dir=data_dir, repeats=1, cas=False)
+    ).values()
+    return found["mean"]["fid"]
+
+
+def steps_to(target: float, method: str, seeds: int, data_dir: Path | None, work: Path):
+    """Returns the steps after which the mean FID is at most the target, and it; or None."""
+    for steps in STEPS:
+        found = [fid_of(method, steps, seed, data_dir, work) for seed in range(seeds)]
+        print(f"{method}, {steps:,} steps: FID {statistics.fmean(found):.2f}, target {target:.2f}")
+        if statistics.fmean(found) <= target:
+            return steps, statistics.fmean(found)
+    return None
+
+
+def seconds_of(command: list[str]) -> float:
+    """Returns the duration of a command. Raises `SystemExit` if it fails."""
+    begin = time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}: {done.stderr[-500:]}")
+    return time.perf_counter() - begin
+
+
+def command_of(method: str, steps: int, out: Path, data_dir: Path | None) -> list[str]:
+    """Returns the command that trains a method for some steps."""
+    flags = settings_of(method, steps) | {"out": out, "dataset": "mnist"}
+    flags |= {"data_dir": data_dir} if data_dir else {}
+    pairs = [(f"--{name.replace('_', '-')}", str(value)) for name, value in flags.items()]
+    return [
+        sys.executable,
+        "-m",
+        "jaxgan.train",
+        "--overwrite",
+        *(each for p in pairs for each in p),
+    ]
+
+
+def time_to_quality(
+    seeds: int = 3,
+    rounds: int = 3,
+    data_dir: Path | None = None,
+    work: Path = Path("runs/time_to_quality"),
+    results: Path | None = None,
+    exercise: int | None = None,
+) -> None:
+    """Measures, and prints the ratios; or trains the exercise alone, with the seed `exercise`."""
+    work.mkdir(parents=True, exist_ok=True)
+    if exercise is not None:
+        return train_exercise(exercise, work / f"exercise-{exercise}.npy", data_dir)
+    this = [sys.executable, __file__, "--work", str(work)]
+    this += ["--data-dir", str(data_dir)] if data_dir else []
+    paths = [work / f"exercise-{seed}.npy" for seed in range(seeds)]
+    for seed, path in enumerate(paths):
+        if not path.exists():
+            seconds_of([*this, "--exercise", str(seed)])
+    scores = evaluate.main(
+        evaluate.Config(images=tuple(paths), dataset="mnist", data_dir=data_dir, cas=False)
+    )
+    target = statistics.fmean(each["mean"]["fid"] for each in scores.values())
+    found = {method: steps_to(target, method, seeds, data_dir, work) for method in METHODS}
+    commands = {"exercise": [*this, "--exercise", "0"]}
+    for method, reached in found.items():
+        if reached:
+            commands[method] = command_of(method, reached[0], work / "timed", data_dir)
+    times: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            times[name].append(seconds_of(command))
+    for name, seconds in times.items():
+        steps, fid = found[name] if name in found else (EPOCHS * (60_000 // BATCH), target)
+        ratios = [own / base for own, base in zip(seconds, times["exercise"], strict=True)]
+        line = {"method": name, "steps": steps, "fid": fid, "target": target, "seconds": seconds}
+        line |= {"ratio": statistics.median(ratios), "machine": platform.processor()}
+        line |= {"cores": os.cpu_count(), "seeds": seeds}
+        print(json.dumps(line))
+        if results:
+            with open(results, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    tyro.cli(time_to_quality)
