@@ -90,9 +90,9 @@ def expand_sweeps(runs: Sequence[Path]) -> tuple[Path, ...]:
     """Returns run directories: those given and, of a folder with a `sweep.json`, those in it."""
     found = []
     for run in runs:
-        names = read_json(run / "sweep.json").get("runs")
-        alone = (run / "config.json").exists() or not isinstance(names, list)
-        found += [run] if alone else [run / str(name) for name in names]
+        whole = run.is_dir() and not (run / "config.json").exists()
+        names = read_json(run / "sweep.json").get("runs") if whole else None
+        found += [run / str(name) for name in names] if isinstance(names, list) else [run]
     return tuple(found)
 
 
