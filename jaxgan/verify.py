@@ -59,11 +59,14 @@ def main(config: Config):
     """
     check_config(config)
     from jaxgan.runs import description
+    from jaxgan.runs.axes import programs_in
 
     path = config.config or config.run / "config.json"
     of_run = description.read(path)
     if of_run is None:
-        raise UsageError(f"there is no run to verify: {path} does not exist")
+        several = "" if config.run is None else "; ".join(map(str, programs_in(config.run)))
+        hint = f"; it holds several runs, name one of them: {several}" if several else ""
+        raise UsageError(f"there is no run to verify: {path} does not exist{hint}")
     trained = dataclasses.replace(of_run.config, distributed=False, coordinator=None)
     with pin_options(devices=False):
         set_up_jax(trained)

@@ -8,7 +8,7 @@ from typing import Any
 from jaxgan.errors import RunError, UsageError
 from jaxgan.files import read_json
 from jaxgan.runs import description
-from jaxgan.runs.axes import combinations, members_of, name_of
+from jaxgan.runs.axes import combinations, members_of, name_of, programs_in
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
 from jaxgan.runs.summary import mean_and_std
@@ -87,13 +87,8 @@ def read_description(run: Path) -> Description:
 
 
 def expand_sweeps(runs: Sequence[Path]) -> tuple[Path, ...]:
-    """Returns run directories: those given and, of a folder with a `sweep.json`, those in it."""
-    found = []
-    for run in runs:
-        whole = run.is_dir() and not (run / "config.json").exists()
-        names = read_json(run / "sweep.json").get("runs") if whole else None
-        found += [run / str(name) for name in names] if isinstance(names, list) else [run]
-    return tuple(found)
+    """Returns run directories: those given and, of one with several programs, those in it."""
+    return tuple(each for run in runs for each in programs_in(run) or [run])
 
 
 def by_combination(run: str, result: dict, config: Config) -> dict[str, dict]:

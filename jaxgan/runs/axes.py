@@ -9,12 +9,14 @@ import itertools
 import math
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError, check_choice
+from jaxgan.files import read_json
 from jaxgan.keys import key_of_seed
 from jaxgan.metrics import BY_NAME
 from jaxgan.parallel.layout import Layout
@@ -140,6 +142,14 @@ def _group(config: Config, axis: str) -> list[tuple]:
         # Numbers that leave different things out, such as 0 and None, have a program each.
         groups.setdefault((is_number, None if is_number else value), []).append(value)
     return [tuple(own) for own in groups.values()]
+
+
+def programs_in(path: Path) -> list[Path]:
+    """Returns the run directories in the folder of a run that needed several programs, else []."""
+    if not path.is_dir() or (path / "config.json").exists():
+        return []
+    names = read_json(path / "sweep.json").get("runs")
+    return [path / str(name) for name in names] if isinstance(names, list) else []
 
 
 def check_axes(config: Config) -> None:

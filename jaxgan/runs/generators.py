@@ -12,7 +12,7 @@ from jaxgan.errors import RunError, UsageError, first_line, system_reason
 from jaxgan.generator_settings import GeneratorSettings
 from jaxgan.keys import key_of_seed
 from jaxgan.runs import description
-from jaxgan.runs.axes import members_of
+from jaxgan.runs.axes import members_of, programs_in
 from jaxgan.runs.build import UNITS, build_gan, build_networks
 from jaxgan.runs.description import Description
 from jaxgan.runs.generator_files import ABOUT, read_weights
@@ -131,6 +131,8 @@ def check_generator_folder(path: Path) -> None:
         return
     if not path.is_dir():
         reason = "it is a file" if path.exists() else "it does not exist"
+    elif parts := programs_in(path):
+        reason = f"it holds several runs: choose one, such as {parts[0]}"
     elif seeds := sorted(each.parent.name for each in path.glob(f"*/{ABOUT}")):
         reason = f"it holds those of the seeds {', '.join(seeds)}: choose one of these folders"
     else:
