@@ -245,7 +245,7 @@ def test_run_that_has_just_begun(finished, tmp_path):
         "The run is not finished",
         "There are no pictures in samples/",
         "There are no lines in metrics.jsonl",
-        "There are no samples between latents: no generator",
+        "has no generator yet: continue the run",
         "The speed is known when the run is finished",
         "Not evaluated yet",
     ):
