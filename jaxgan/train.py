@@ -200,13 +200,7 @@ def restore(run, program, config: Config) -> tuple:
     if state is None:
         start = make_initial_state(run.description, program.gan, program.layout, key)
         run.messages.extend(filter(None, [start.remark]))
-        begin = steps_taken(start.state)
-        if begin >= config.steps:
-            raise UsageError(
-                f"--init-with state starts from step {begin} of {config.init_from}, and --steps is "
-                f"{config.steps}: set --steps to more than {begin}"
-            )
-        return key, start.state, begin
+        return key, start.state, steps_taken(start.state)
     begin = steps_taken(state)
     if begin > config.steps:
         distributed.print_lines(*run.take_messages())

@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import assert_same_run, digest, read_json, read_metrics, small
+from helpers import assert_same_run, digest, read_files, read_json, read_metrics, small
 
 from jaxgan import data, train, verify
 from jaxgan.errors import RunError, UsageError
@@ -148,14 +148,26 @@ def test_a_source_without_classes_gives_the_rest(finished, tmp_path, capsys):
     [
         ({"width": 16}, "width is None there and 16 here"),
         ({"network": "dcgan", "conditional": True}, "differ from those of this run"),
-        ({"init_with": "state", "optimizer": "sgd"}, "--init-with parameters"),
+        ({"init_with": "state", "optimizer": "sgd", "steps": 80}, "--init-with parameters"),
         ({"init_step": 30}, "no checkpoint of step 30"),
-        ({"init_with": "state", "steps": 60}, "set --steps to more than 60"),
     ],
 )
 def test_sources_that_do_not_fit_are_refused(finished, tmp_path, settings, message):
     with pytest.raises((UsageError, RunError), match=message):
         train.main(small(tmp_path / "run", init_from=finished, **settings))
+
+
+def test_a_fork_to_no_more_steps_is_refused_before_anything_is_deleted(finished, tmp_path):
+    out = tmp_path / "run"
+    train.main(small(out, steps=1, seed=3))
+    before = read_files(out)
+    settings = {"init_from": finished, "init_with": "state", "overwrite": True}
+    for steps in (60, 20):
+        with pytest.raises(UsageError, match="set --steps to more than 60"):
+            train.main(small(out, steps=steps, **settings))
+    assert read_files(out) == before
+    train.main(small(out, steps=61, **settings))
+    assert read_json(out / "summary.json")["steps"] == 61
 
 
 def test_the_source_is_not_overwritten(finished, tmp_path):

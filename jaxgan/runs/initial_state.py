@@ -35,7 +35,8 @@ def find_source(config: Config, out: Path) -> dict | None:
     """Returns the "step" and the "state_sha256" of the checkpoint that --init-from selects.
 
     None without --init-from. For a run that `out` holds already, it is what was recorded there.
-    Raises `UsageError` for a directory without a run, and `RunError` for a missing checkpoint.
+    Raises `UsageError` for a directory without a run, and for a fork of its state that would not
+    take a step, and `RunError` for a missing checkpoint.
     """
     if config.init_from is None:
         return None
@@ -52,7 +53,13 @@ def find_source(config: Config, out: Path) -> dict | None:
     source = _read_description(config.init_from)
     kept = kept_steps(config.init_from)
     step = config.init_step if config.init_step is not None or not kept else kept[-1]
-    return {"step": step, "state_sha256": tree_sha256(read_state(config.init_from, source, step))}
+    found = read_state(config.init_from, source, step)
+    if config.init_with == "state" and step >= config.steps:
+        raise UsageError(
+            f"--init-with state starts from step {step} of {config.init_from}, and --steps is "
+            f"{config.steps}: set --steps to more than {step}"
+        )
+    return {"step": step, "state_sha256": tree_sha256(found)}
 
 
 def make_initial_state(of_run: Description, gan: GAN, layout: Layout, key: jax.Array) -> Start:

@@ -28,9 +28,9 @@ def read_state(run: Path, of_run: Description, step: int | None = None) -> GANSt
     Raises `RunError` for a checkpoint that is missing or damaged.
     """
     steps = kept_steps(run)
-    if not steps or (step is not None and step not in steps):
-        if not steps:
-            raise RunError(f"{run} has no checkpoint yet: continue the run")
+    if not steps:
+        raise RunError(f"{run} has no checkpoint yet: continue the run")
+    if step is not None and step not in steps:
         kept = ", ".join(map(str, steps))
         raise RunError(
             f"{run} has no checkpoint of step {step}: it keeps those of the steps {kept}"

@@ -55,8 +55,8 @@ class Verification(NamedTuple):
             reason = f"what differs from when it was trained: {'; '.join(self.changes)}"
         if self.difference is None:
             return (
-                f"{again} another state ({self.found}, not {self.expected}): the digest is of "
-                f"another run, or {reason}"
+                f"{again} another state ({self.found}, not {self.expected}), unless the digest is "
+                f"of another run; {reason}"
             )
         path, largest, share = self.difference
         return (
