@@ -111,8 +111,8 @@ def test_5_run_on_four_devices_matches_and_resumes_on_one(tmp_path, capsys, fini
 def test_6_step_is_compiled_once_per_call_length(tmp_path, monkeypatch):
     built, lengths = build.build_gan, []
 
-    def build_counting(config, dataset):
-        model = built(config, dataset)
+    def build_counting(config, dataset, numbers=None):
+        model = built(config, dataset, numbers)
 
         def step(key, state, batch):
             lengths.append(None)
@@ -138,8 +138,8 @@ def test_6_each_epoch_visits_every_example_once():
 def test_7_non_finite_states_are_never_saved(tmp_path, monkeypatch, poisoned):
     built = build.build_gan
 
-    def build_poisoned(config, dataset):
-        model = built(config, dataset)
+    def build_poisoned(config, dataset, numbers=None):
+        model = built(config, dataset, numbers)
 
         def step(key, state, batch):
             state, metrics = model.step(key, state, batch)
@@ -272,7 +272,7 @@ def test_12_full_disk_is_reported_in_one_line_and_loses_nothing(tmp_path, finish
         (["--steps", "many"], 2, ["many", "steps"]),
         (["--devices", "9"], 2, ["--devices 9", "there are 8 here"]),
         (["--devices", "few"], 2, ["few", "--devices"]),
-        (["--seeds", "6", "--devices", "4"], 2, ["--seeds 6", "4 devices"]),
+        (["--seeds", "6", "--devices", "4"], 2, ["6 members", "4 devices"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -271,8 +271,8 @@ def test_diverged_seed_is_reported_and_the_run_continues(
 ):
     built = build.build_gan
 
-    def build_poisoned(config, dataset):
-        model = built(config, dataset)
+    def build_poisoned(config, dataset, numbers=None):
+        model = built(config, dataset, numbers)
 
         def step(key, state, batch):
             new, metrics = model.step(key, state, batch)
