@@ -79,8 +79,10 @@ def _exercise(network, shape, batch_size, steps, precision, compiled) -> Callabl
     def go():
         for indices in torch.randint(EXAMPLES, (steps, batch_size), device=device):
             real = images[indices]
+            torch.compiler.cudagraph_mark_step_begin()
             with low:
-                fake = forward(torch.randn(batch_size, LATENTS, device=device))
+                # The next compiled function overwrites what a graph of CUDA returned.
+                fake = forward(torch.randn(batch_size, LATENTS, device=device)).clone()
                 loss = d_loss(real, fake.detach())
             d_adam.zero_grad()
             loss.backward()
