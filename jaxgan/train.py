@@ -77,6 +77,7 @@ def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dic
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import steps_taken, train_chunks
     from jaxgan.parallel.connection import exit_together
+    from jaxgan.runs.axes import make_member
     from jaxgan.runs.build import count_parameters
     from jaxgan.runs.description import describe_run
     from jaxgan.runs.directory import open_run, save_if_unreadable
@@ -84,13 +85,16 @@ def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dic
     from jaxgan.runs.progress import Progress, format_header
 
     program = build_program(config, dataset)
-    parameters, devices = count_parameters(program.gan), len(program.layout.devices)
+    key = make_member(config, program.layout)
+    parameters = count_parameters(program.init.eval_shape(key), program.layout.members)
     source = find_source(config, out)
-    description = describe_run(config, dataset, remarks, devices, parameters, source)
+    description = describe_run(
+        config, dataset, remarks, len(program.layout.devices), parameters, source
+    )
     score = distributed.on_first(lambda: make_score(description))
     opened = open_run(out, description, config.overwrite, score)
     with opened as run, catch_signals() as stop, exit_together():
-        key, state, begin = restore(run, program, config)
+        state, begin = restore(run, program, key, config)
         if begin == config.steps and (summary := run.summary_at(begin)):
             complete = f"the run in {out} is complete at step {begin}; more --steps extend it"
             distributed.print_lines(*remarks, *run.take_messages(), complete)
@@ -181,26 +185,22 @@ def make_score(description) -> Callable[[dict], dict[str, float]] | None:
     return make_score(description)
 
 
-def restore(run, program, config: Config) -> tuple:
-    """Returns the key, the state that a run continues from, and the number of steps it has taken.
+def restore(run, program, key, config: Config) -> tuple:
+    """Returns the state that a run continues from, and the number of steps that it has taken.
 
+    key: as in `make_initial_state`.
     Raises `UsageError` if the run has taken more steps than it is asked for.
     """
-    import jax
-
     from jaxgan.parallel import distributed
     from jaxgan.parallel.chunks import check_memory, steps_taken
-    from jaxgan.runs.axes import make_member
     from jaxgan.runs.initial_state import make_initial_state
 
-    key = make_member(config, program.layout)
     check_memory(program, key)
-    init = program.layout.map_members(program.gan.init)
-    state = run.restore(jax.eval_shape(init, key))
+    state = run.restore(program.init.eval_shape(key))
     if state is None:
-        start = make_initial_state(run.description, program.gan, program.layout, key)
+        start = make_initial_state(run.description, program.init, key)
         run.messages.extend(filter(None, [start.remark]))
-        return key, start.state, steps_taken(start.state)
+        return start.state, steps_taken(start.state)
     begin = steps_taken(state)
     if begin > config.steps:
         distributed.print_lines(*run.take_messages())
@@ -211,7 +211,7 @@ def restore(run, program, config: Config) -> tuple:
     if run.lacks_generator(state):
         placed_key, placed_state, _ = program.layout.place(key, state, None)
         run.restore_generator(state, program.averaged(placed_key, placed_state))
-    return key, state, begin
+    return state, begin
 
 
 def make_plan(config: Config, program, arguments: tuple, begin: int):

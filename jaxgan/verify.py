@@ -189,7 +189,7 @@ def train_again(of_run, dataset, state: Any, end: int) -> tuple:
     program = build_program(settings, dataset)
     key = make_member(settings, program.layout)
     if state is None:
-        state = make_initial_state(of_run, program.gan, program.layout, key).state
+        state = make_initial_state(of_run, program.init, key).state
     state, begin = jax.tree.map(np.asarray, state), steps_taken(state)
     arguments = place(program, key, state, dataset, range(begin, end))
     length = settings.steps_per_call or default_steps_per_chunk(program, arguments)

@@ -32,6 +32,7 @@ from helpers import (
 from jaxgan import train, verify
 from jaxgan.data.order import epoch_indices
 from jaxgan.errors import Diverged
+from jaxgan.parallel import layout
 from jaxgan.runs import axes, build, description
 from jaxgan.runs.generators import load_generator
 
@@ -109,22 +110,40 @@ def test_5_run_on_four_devices_matches_and_resumes_on_one(tmp_path, capsys, fini
 
 
 def test_6_step_is_compiled_once_per_call_length(tmp_path, monkeypatch):
-    built, lengths = build.build_gan, []
+    scan_steps, lengths = layout.scan_steps, []
+
+    def scan_counting(gan, images_per_step, length):
+        scan = scan_steps(gan, images_per_step, length)
+
+        def train(*arguments):
+            lengths.append(length)  # Of a function that is traced, and so compiled.
+            return scan(*arguments)
+
+        return train
+
+    monkeypatch.setattr(layout, "scan_steps", scan_counting)
+    train.main(small(tmp_path / "run"))  # Six calls of 10 steps each.
+    assert lengths == [10]
+    train.main(small(tmp_path / "run", steps=80, steps_per_call=15))  # Calls of 15 and of 5 steps.
+    assert lengths == [10, 15, 5]
+
+
+def test_6_step_is_traced_once(tmp_path, monkeypatch):
+    built, traced = build.build_gan, []
 
     def build_counting(config, dataset, numbers=None):
         model = built(config, dataset, numbers)
 
         def step(key, state, batch):
-            lengths.append(None)
+            traced.append(None)
             return model.step(key, state, batch)
 
         return model._replace(step=step)
 
     monkeypatch.setattr(build, "build_gan", build_counting)
-    train.main(small(tmp_path / "run"))  # Six calls of 10 steps each.
-    assert len(lengths) == 1
-    train.main(small(tmp_path / "run", steps=80, steps_per_call=15))  # Calls of 15 and of 5 steps.
-    assert len(lengths) == 3
+    # Its operations are counted, and chunks of two lengths compiled.
+    train.main(small(tmp_path / "run", steps=30, steps_per_call=None, checkpoint_every=20))
+    assert len(traced) == 1
 
 
 def test_6_each_epoch_visits_every_example_once():

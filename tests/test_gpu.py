@@ -1,6 +1,6 @@
 """What holds on a GPU, beside the CPU of the same machine. Skipped where JAX has no GPU.
 
-    pytest -m gpu -n 4
+pytest -m gpu -n 4
 """
 
 import json

@@ -30,14 +30,16 @@ class Program(NamedTuple):
     """What a run computes, as functions that are jitted for its layout.
 
     images_per_step: the number of real images of a step, `d_steps` times the batch size.
-    sample: `(key, state) -> images`. averaged: `(key, state) -> variables` of the averaged
-    generator. snapshot: `(key, state) -> Snapshot`. to_host: copies of arrays that this process can
-    read. None of the four waits for its results, and no later call overwrites them.
+    init: `key -> state`. sample: `(key, state) -> images`. averaged: `(key, state) -> variables` of
+    the averaged generator. snapshot: `(key, state) -> Snapshot`. to_host: copies of arrays that
+    this process can read. None of the five waits for its results, and no later call overwrites
+    them.
     """
 
     gan: GAN
     layout: Layout
     images_per_step: int
+    init: Callable
     sample: Callable
     averaged: Callable
     snapshot: Callable
@@ -53,6 +55,7 @@ def make_program(gan: GAN, layout: Layout, images_per_step: int, num_samples: in
         gan=gan,
         layout=layout,
         images_per_step=images_per_step,
+        init=jax.jit(layout.map_members(gan.init)),
         sample=layout.jit_to_host(
             layout.map_members(functools.partial(gan.sample, num_samples=num_samples))
         ),
@@ -180,7 +183,7 @@ def check_memory(program: Program, key: jax.Array | Member) -> None:
     layout = program.layout
     if layout.members is None:
         return
-    state = jax.eval_shape(layout.map_members(program.gan.init), key)
+    state = program.init.eval_shape(key)
     size = COPIES * sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     if jax.default_backend() != "cpu":  # Several devices of one CPU share its memory.
         size //= len(layout.devices)

@@ -1,7 +1,7 @@
 """Functions from step to program: many steps in one call, many members, many devices."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -35,16 +35,25 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
     dataset: a data set, or the `Prefetched` rows of these steps, which are a device's own already.
     """
 
-    def train(key: jax.Array | Member, state: GANState, dataset):
-        def body(state, _):
-            batch = dataset.batch(key_of(key), state.step, images_per_step)
-            if not isinstance(dataset, Prefetched):
-                batch = jax.tree.map(own_rows, batch)
-            return gan.step(key, state, batch)
+    step = _step_of_scan(gan, images_per_step)
 
-        return lax.scan(body, state, length=length)
+    def train(key: jax.Array | Member, state: GANState, dataset):
+        return lax.scan(lambda state, _: step(key, state, dataset), state, length=length)
 
     return train
+
+
+@lru_cache(maxsize=8)
+def _step_of_scan(gan: GAN, images_per_step: int) -> Callable:
+    """Returns `(key, state, dataset) -> (state, metrics)`, traced once for scans of all lengths."""
+
+    def step(key: jax.Array | Member, state: GANState, dataset):
+        batch = dataset.batch(key_of(key), state.step, images_per_step)
+        if not isinstance(dataset, Prefetched):
+            batch = jax.tree.map(own_rows, batch)
+        return gan.step(key, state, batch)
+
+    return jax.jit(step, inline=True)
 
 
 def over_members(

@@ -11,7 +11,7 @@ from flax import traverse_util
 from jaxgan.augment import Augmentation, add_noise, in_turn, make_augmentation
 from jaxgan.data.float_arrays import FloatArrays, to_units
 from jaxgan.errors import UsageError, choose
-from jaxgan.gan import GAN, gan
+from jaxgan.gan import GAN, GANState, gan
 from jaxgan.keys import key_of_seed
 from jaxgan.losses import (
     LOSSES,
@@ -265,11 +265,11 @@ def counted_images_per_step(config: Config) -> int:
     return config.batch_size * config.d_steps
 
 
-def count_parameters(model: GAN) -> dict[str, int]:
-    """Returns the number of parameters of each network of a GAN."""
-    state = jax.eval_shape(model.init, key_of_seed(0))
+def count_parameters(state: GANState, members: int | None) -> dict[str, int]:
+    """Returns the number of parameters of each network, from the state of so many members."""
     return {
         name: sum(leaf.size for leaf in jax.tree.leaves(getattr(state, name).params))
+        // (members or 1)
         for name in ("generator", "discriminator")
     }
 

@@ -1,6 +1,7 @@
 """The state that a run begins with: new, or from a checkpoint of another run."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,8 +9,8 @@ import jax
 import numpy as np
 
 from jaxgan.errors import RunError, UsageError
-from jaxgan.gan import GAN, GANState
-from jaxgan.parallel.layout import Layout
+from jaxgan.gan import GANState
+from jaxgan.parallel.members import Member
 from jaxgan.players import Player
 from jaxgan.runs import description
 from jaxgan.runs.axes import members_of
@@ -62,14 +63,14 @@ def find_source(config: Config, out: Path) -> dict | None:
     return {"step": step, "state_sha256": tree_sha256(found)}
 
 
-def make_initial_state(of_run: Description, gan: GAN, layout: Layout, key: jax.Array) -> Start:
+def make_initial_state(of_run: Description, init: Callable, key: jax.Array | Member) -> Start:
     """Returns the state that a run begins with.
 
-    of_run: its description. key: of the run or, with several seeds, their keys.
+    of_run: its description. init: `key -> state`. key: of the run or, with several members, of all.
     Raises `UsageError` for a source whose networks or seeds do not fit, and `RunError` if it has
     changed.
     """
-    state = jax.jit(layout.map_members(gan.init))(key)
+    state = init(key)
     if of_run.source is None:
         return Start(state)
     path, step = of_run.config.init_from, of_run.source["step"]
