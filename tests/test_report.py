@@ -218,6 +218,29 @@ def test_several_runs_are_compared_in_a_table(finished, tmp_path):
     assert {link[1:] for link in links} <= targets
 
 
+def test_settings_with_several_values_are_compared(grid, tmp_path):
+    page = show(grid, out=tmp_path / "a.html")
+    assert page.texts["h2"][:2] == ["Settings with several values", "Samples"]
+    lines = (grid / "sweep.md").read_text().splitlines()
+    cells = [" ".join(line.strip("| ").split(" | ")) for line in lines if line.startswith("| ")]
+    assert len(cells) == 6  # Titles, a line of dashes, and four combinations.
+    assert page.rows()[:5] == [cells[0], *cells[2:]]
+    assert sum("Score against" in image["alt"] for image in page.all("img")) == 1
+    assert any(f"over {8} members" in text for text in page.texts["p"])
+
+
+def test_parts_of_a_sweep_are_compared_above_them(grid, tmp_path):
+    parts = [tmp_path / "both" / name for name in ("first", "second")]
+    for part in parts:
+        shutil.copytree(grid, part)
+        (part / "sweep.json").rename(tmp_path / "both" / "sweep.json")
+    page = show(*parts, out=tmp_path / "a.html")
+    assert page.texts["h2"] == ["Settings with several values in both", "first", "second"]
+    (tmp_path / "both" / "sweep.json").write_text('{"axes": {"r1": 1}}')
+    page = show(*parts, out=tmp_path / "a.html")
+    assert page.texts["h2"] == ["first", "second"]
+
+
 def test_scores_that_cannot_be_compared_are_remarked_on(finished, tmp_path):
     runs = [copy_run(finished, tmp_path / name) for name in ("first", "second")]
     for run, digest in zip(runs, ("a" * 64, "b" * 64), strict=True):

@@ -10,11 +10,12 @@ from jaxgan.files import read_json
 from jaxgan.losses import LOSSES
 from jaxgan.outputs.curves import Curve, Panel, make_panels
 from jaxgan.outputs.logged_metrics import LoggedMetrics, read_metrics
-from jaxgan.outputs.report_pictures import Picture, draw_interpolation, read_frames
+from jaxgan.outputs.report_pictures import Picture, draw_interpolation, embed, read_frames
 from jaxgan.outputs.report_plots import draw_panel
 from jaxgan.outputs.report_settings import all_settings, changed_settings, differing_settings
 from jaxgan.outputs.run_names import name_runs
 from jaxgan.outputs.stored_scores import Scores, compare_scores, last_scores, read_scores
+from jaxgan.outputs.sweep import PICTURE, SWEEP, describe_table, make_table
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description, describe_changes
 from jaxgan.runs.plots import FRAMES
@@ -54,10 +55,30 @@ class DrawnPanel(NamedTuple):
     legend: Pairs
 
 
+class Sweep(NamedTuple):
+    """The comparison of the settings of which a run has several values.
+
+    axes: how many columns are settings. rows: cells. caption: what they are. picture: scores
+    against each setting.
+    """
+
+    name: str
+    axes: int
+    titles: list[str]
+    rows: list[list[str]]
+    caption: str
+    picture: Picture | None
+
+
 class Section(NamedTuple):
-    """Everything that a report says of one run; pairs are names and values."""
+    """Everything that a report says of one run; pairs are names and values.
+
+    sweep: the comparison of its settings; None if they have one value each, or for a run that is a
+    part of a sweep.
+    """
 
     overview: Overview
+    sweep: Sweep | None
     facts: Pairs
     notes: list[str]
     changed: list[tuple[str, str, str]]
@@ -88,10 +109,15 @@ class Comparison(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The content of a report. left_out: the number of runs that have no section."""
+    """The content of a report.
+
+    sweeps: of folders that have several of the runs. left_out: the number of runs that have no
+    section.
+    """
 
     title: str
     comparison: Comparison | None
+    sweeps: list[Sweep]
     sections: list[Section]
     left_out: int
 
@@ -114,6 +140,7 @@ def gather_report(runs: Sequence[Path]) -> Report:
     return Report(
         title=f"{len(overviews)} runs" if several else overviews[0].name,
         comparison=compare_runs(overviews) if several else None,
+        sweeps=gather_sweeps(overviews),
         sections=[gather_section(overview, frames) for overview in shown],
         left_out=len(overviews) - len(shown),
     )
@@ -137,6 +164,24 @@ def compare_runs(runs: Sequence[Overview]) -> Comparison:
     return Comparison([run.name for run in runs], columns, scores, remark)
 
 
+def gather_sweeps(runs: Sequence[Overview]) -> list[Sweep]:
+    """Returns the comparisons of settings in the folders of runs that are parts of a sweep."""
+    parts = [run.path for run in runs if run.about.config.axes]
+    folders = dict.fromkeys(path.parent for path in parts if not (path / SWEEP).exists())
+    return [sweep for folder in folders if (sweep := read_sweep(folder)) is not None]
+
+
+def read_sweep(folder: Path) -> Sweep | None:
+    """Returns the comparison of settings in a folder; None if there is none, or a damaged one."""
+    content = read_json(folder / SWEEP)
+    try:
+        titles, *rows = make_table(content)
+        caption, axes = describe_table(content), len(content["axes"])
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return None
+    return Sweep(folder.name, axes, titles, rows, caption, embed(folder / PICTURE))
+
+
 def gather_section(run: Overview, most_frames: int) -> Section:
     """Returns everything that a report says of one run. most_frames: pictures of samples."""
     metrics = read_metrics(run.path / "metrics.jsonl")
@@ -147,6 +192,7 @@ def gather_section(run: Overview, most_frames: int) -> Section:
     ]
     return Section(
         overview=run,
+        sweep=read_sweep(run.path) if run.about.config.axes else None,
         facts=_facts(run, metrics),
         notes=_notes(run, metrics),
         changed=changed_settings(run.about.config),

@@ -16,7 +16,7 @@ from jaxgan.runs.config import Config
 from jaxgan.runs.metrics_log import MetricsLog, member_of
 from jaxgan.runs.summary import mean_and_std
 
-NAMES = ("sweep.json", "sweep.md", "sweep.png")
+SWEEP, TABLE, PICTURE = "sweep.json", "sweep.md", "sweep.png"
 LOSSES = ("d_loss", "g_loss")
 MOST_LINES = 8
 """The largest number of lines in a panel of the picture that have a name."""
@@ -50,9 +50,9 @@ def write_sweep(out: Path, runs: Sequence[Path], config: Config) -> dict:
         "ranked_by": ranked_by,
         "combinations": rows,
     }
-    write_json(out / NAMES[0], content)
-    write_text(out / NAMES[1], format_sweep(content))
-    with replacing(out / NAMES[2]) as temporary, open(temporary, "wb") as file:
+    write_json(out / SWEEP, content)
+    write_text(out / TABLE, format_sweep(content))
+    with replacing(out / PICTURE) as temporary, open(temporary, "wb") as file:
         draw_sweep(content).savefig(file, format="png")
     return content
 
@@ -62,7 +62,7 @@ def update_sweep(out: Path) -> dict:
 
     Returns the content of `sweep.json`. Raises `RunError` for one that is damaged.
     """
-    content = read_json(out / NAMES[0])
+    content = read_json(out / SWEEP)
     try:
         runs = [out / name for name in content["runs"]]
         axes = {axis: tuple(values) for axis, values in content["axes"].items()}
@@ -70,7 +70,7 @@ def update_sweep(out: Path) -> dict:
         check_axes(config)
     except (KeyError, TypeError, AttributeError, IndexError, UsageError) as error:
         raise RunError(
-            f"{out / NAMES[0]} is damaged ({error}): continue the run, which writes it again"
+            f"{out / SWEEP} is damaged ({error}): continue the run, which writes it again"
         ) from error
     return write_sweep(out, runs, config)
 
@@ -127,23 +127,36 @@ def choose_score(rows: Sequence[dict]) -> str | None:
 
 
 def format_sweep(content: dict) -> str:
-    """Returns a table in Markdown: a line for each combination, the best one first."""
+    """Returns a table in Markdown, with a title."""
+    titles, *rows = make_table(content)
+    lines = [f"| {' | '.join(line)} |" for line in (titles, ["---"] * len(titles), *rows)]
+    return f"{describe_table(content)}:\n\n" + "\n".join(lines) + "\n"
+
+
+def describe_table(content: dict) -> str:
+    """Returns what the numbers of the table are, and their order."""
+    ranked = content["ranked_by"]
+    order = f", ranked by {BY_NAME[ranked].title}" if ranked else ""
+    return f"Mean and standard deviation over seeds{order}"
+
+
+def make_table(content: dict) -> list[list[str]]:
+    """Returns the titles and the cells of a table: a row for each combination, the best one first.
+
+    content: of `sweep.json`.
+    """
     rows, axes = content["combinations"], [*content["axes"]]
     known = [name for name in (*LOSSES, *BY_NAME) if any(name in row["mean"] for row in rows)]
     scores = [name for name in known if name in BY_NAME] or known
     lines = [
         [*axes, "seeds", *(BY_NAME[name].title if name in BY_NAME else name for name in scores)]
     ]
-    lines.append(["---"] * len(lines[0]))
     for row in rows:
         lost = sum("diverged" in own for own in row["seeds"].values())
         seeds = f"{len(row['seeds'])}{f' ({lost} diverged)' if lost else ''}"
         cells = [_format(name, row["mean"].get(name), row["std"].get(name)) for name in scores]
         lines.append([*(str(row["settings"][axis]) for axis in axes), seeds, *cells])
-    ranked = content["ranked_by"]
-    order = f", ranked by {BY_NAME[ranked].title}" if ranked else ""
-    title = f"Mean and standard deviation over seeds{order}:\n\n"
-    return title + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return lines
 
 
 def _format(name: str, mean: float | None, std: float | None) -> str:
