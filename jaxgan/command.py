@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 import itertools
+import math
 import os
 import re
 import signal
@@ -162,6 +163,11 @@ def parse_arguments(
     found = parse(arguments)
     if not several:
         return found
+    if (count := math.prod(map(len, several.values()))) > (most := found.most_members):
+        raise UsageError(
+            f"these are {count:,} combinations of values, and more than --most-members {most:,}: "
+            "choose fewer values, or raise that limit"
+        )
     axes = {
         name: tuple(getattr(parse([f"--{name}", value]), name) for value in values)
         for name, values in several.items()
@@ -173,6 +179,7 @@ def take_several_values(arguments: list[str], settings: type) -> tuple[list[str]
     """Returns arguments with the first value of every flag, and the values of those with several.
 
     settings: the dataclass of the flags. Flags that are tuples or truth values are left alone.
+    Raises `UsageError` for one of those with several that is given again.
     """
     hints = get_type_hints(settings)
     single = {
@@ -188,7 +195,9 @@ def take_several_values(arguments: list[str], settings: type) -> tuple[list[str]
         if name in single and len(values) > 1:
             several[name], values = values, values[:1]
         kept += [*values, argument]
-        name, values = argument[2:].replace("-", "_"), []
+        name, values = argument[2:].partition("=")[0].replace("-", "_"), []
+        if name in several:
+            raise UsageError(f"--{name.replace('_', '-')} is given twice: list its values once")
     return kept[:-1], several
 
 

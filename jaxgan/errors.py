@@ -69,7 +69,8 @@ def explain_error(error: BaseException) -> tuple[str, int] | None:
             "RESOURCE_EXHAUSTED|[Oo]ut of memory", str(error)
         ):
             advice = "--batch-size, --width, --latent-size, --image-size, --seeds or --samples"
-            return f"out of memory: choose a smaller {advice}", 1
+            several = "; with --seeds or settings with several values, a small --member-batch"
+            return f"out of memory: choose a smaller {advice}{several}", 1
     return None
 
 

@@ -15,6 +15,7 @@ from jaxgan.evaluation.results import (
     check_protocols,
     describe_protocol,
     expand_sweeps,
+    find_diverged,
     find_generators,
     read_description,
     read_stored,
@@ -58,7 +59,8 @@ def evaluate(config: Config) -> dict[str, dict]:
         print(format_table(rows_of_table(results, runs)), flush=True)
         if config.out is not None:
             write_json(config.out, results)
-    update_sweeps(given)
+    if not (config.best or config.stored):
+        update_sweeps(given)
     if failures:
         reasons = [f"{run}: {explain_error(error)[0]}" for run, error in failures]
         usage = all(isinstance(error, UsageError) for _, error in failures)
@@ -80,8 +82,11 @@ def rows_of_table(results: dict[str, dict], runs: dict[str, Description]) -> dic
 
 
 def update_sweeps(runs: tuple[Path, ...]) -> None:
-    """Writes the summaries of runs in which settings have several values again."""
-    for run in runs:
+    """Writes the summaries of runs in which settings have several values again.
+
+    runs: run directories, or folders of several programs; that of a part is its parent.
+    """
+    for run in dict.fromkeys(folder for each in runs for folder in (each, each.parent)):
         if (run / "sweep.json").exists():
             from jaxgan.outputs.sweep import update_sweep
 
@@ -172,12 +177,22 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> tu
     from jaxgan.parallel.distributed import print_lines
     from jaxgan.runs.summary import mean_and_std
 
-    seeds, closest = {}, []
-    for name, directory in find_generators(run, about, config.best).items():
+    seeds, closest, failed = {}, [], {}
+    generators, diverged = find_generators(run, about, config.best), find_diverged(run)
+    for name, directory in generators.items():
         print_lines(f"evaluating {directory}")
-        seeds[name], found = evaluate_generator(config, directory, about, reference)
+        try:
+            seeds[name], found = evaluate_generator(config, directory, about, reference)
+        except (UsageError, RunError) as error:  # For example because all samples are the same.
+            failed[name] = str(error)
+            if len(failed) == len(generators):
+                raise
+            print_lines(f"{directory} has no scores: {error}")
+            continue
+        if name in diverged:
+            seeds[name]["diverged"] = diverged[name]
         closest.append(found)
-    several = len(seeds) > 1
+    several = len(generators) > 1
     rows = [seed["mean"] for seed in seeds.values()] if several else seeds[name]["by_key"]
     result = {
         "protocol": {
@@ -188,6 +203,7 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> tu
         },
         "real": reference.scores,
         "seeds": seeds,
+        **({"without_scores": failed} if failed else {}),
         **mean_and_std(rows),
         "deviation_over": "seeds" if several else "repeats",
         "remarks": reference.remarks,

@@ -21,5 +21,6 @@ class GeneratorSettings:
     step: Index | None = None
     """step of a kept checkpoint; if not given, the last one"""
     run_seed: str | None = None
-    """seed of a run with several seeds, or the name of a member, as in summary.json, of a run in
-    which settings have several values; if not given, the first one"""
+    """seed of a run with several seeds or, of a run in which settings have several values, the name
+    of one of its GANs, such as r1=0.1,seed=0 (summary.json lists them); if not given, the first
+    one"""

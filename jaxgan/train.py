@@ -1,5 +1,6 @@
 """python -m jaxgan.train: train a GAN, as a pure function of its configuration and seed."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -41,41 +42,64 @@ def train(config: Config) -> dict:
     out = choose_out(config, dataset)
     if config.axes:
         return train_sweep(config, out, dataset, remarks)
-    return train_program(config, out, dataset, remarks)
+    return train_program(build_program(config, dataset), config, out, dataset, remarks)
 
 
 def train_sweep(config: Config, out: Path, dataset, remarks: list[str]) -> dict:
     """Trains the programs of a run in which settings have several values, one after the other.
 
     Returns the content of `sweep.json`. A single program has the run directory itself; several
-    have a folder in it each. Raises `Diverged` if all members diverge.
+    have a folder in it each. What is wrong with one of them is found before any training.
+    Raises `Diverged` if all members diverge, and `Interrupted`.
     """
     from jaxgan.outputs.sweep import write_sweep
     from jaxgan.parallel import distributed
-    from jaxgan.runs.axes import split_by_program
-    from jaxgan.runs.build import build_gan
+    from jaxgan.parallel.chunks import check_memory
+    from jaxgan.runs.axes import make_member, split_by_program
+    from jaxgan.runs.directory import open_sweep
 
-    parts = {out / name: part for name, part in split_by_program(config).items()}
-    for part in parts.values():
-        build_gan(part, dataset)  # Settings that cannot be combined are found before any training.
-    failures = []
-    for path, part in parts.items():
+    parts, programs = split_by_program(config), {}
+    for name, part in parts.items():
+        with naming(name):
+            programs[name] = build_program(part, dataset)
+            check_memory(programs[name], make_member(part, programs[name].layout))
+    distributed.on_first(lambda: open_sweep(out, config, [*parts]))
+    failures = {}
+    for number, (name, part) in enumerate(parts.items(), 1):
+        if name:
+            distributed.print_lines(f"program {number} of {len(parts)}: {name}")
         try:
-            train_program(part, path, dataset, remarks)
+            more = number < len(parts)
+            train_program(programs[name], part, out / name, dataset, remarks, more)
         except Diverged as error:
-            failures.append(error)
+            failures[name or "."] = str(error)
             if len(failures) == len(parts):
                 raise
             distributed.print_lines(str(error))
-    content = distributed.on_first(lambda: write_sweep(out, [*parts], config))
+    runs = [out / name for name in parts]
+    content = distributed.on_first(lambda: write_sweep(out, runs, config, failures))
     distributed.print_lines(f"compared: {out / 'sweep.md'}, {out / 'sweep.png'}")
     return distributed.broadcast(content)
 
 
-def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dict:
-    """Trains all members of a run, which need one program, and returns its summary."""
+@contextlib.contextmanager
+def naming(program: str):
+    """Adds the name of a program, if it is not empty, to a `UsageError`."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{error} (with {program})" if program else str(error)) from error
+
+
+def train_program(
+    program, config: Config, out: Path, dataset, remarks: list[str], more: bool = False
+) -> dict:
+    """Trains all members of a run, which need one program, and returns its summary.
+
+    more: whether other programs are to be trained next, which a signal to stop prevents.
+    """
     from jaxgan.parallel import distributed
-    from jaxgan.parallel.chunks import steps_taken, train_chunks
+    from jaxgan.parallel.chunks import check_memory, steps_taken, train_chunks
     from jaxgan.parallel.connection import exit_together
     from jaxgan.runs.axes import make_member
     from jaxgan.runs.build import count_parameters
@@ -84,8 +108,8 @@ def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dic
     from jaxgan.runs.initial_state import find_source
     from jaxgan.runs.progress import Progress, format_header
 
-    program = build_program(config, dataset)
     key = make_member(config, program.layout)
+    check_memory(program, key)
     parameters = count_parameters(program.init.eval_shape(key), program.layout.members)
     source = find_source(config, out)
     description = describe_run(
@@ -94,30 +118,37 @@ def train_program(config: Config, out: Path, dataset, remarks: list[str]) -> dic
     score = distributed.on_first(lambda: make_score(description))
     opened = open_run(out, description, config.overwrite, score)
     with opened as run, catch_signals() as stop, exit_together():
+        should_stop = distributed.any_process(lambda: stop.requested() or run.failure is not None)
         state, begin = restore(run, program, key, config)
         if begin == config.steps and (summary := run.summary_at(begin)):
             complete = f"the run in {out} is complete at step {begin}; more --steps extend it"
             distributed.print_lines(*remarks, *run.take_messages(), complete)
-            return summary
-        run.begin(begin)
-        header = format_header(config, dataset, program.layout, out, begin)
-        distributed.print_lines(*remarks, *run.take_messages(), header)
-        arguments = place(program, key, state, dataset, range(begin, config.steps))
-        if run.checkpoints.newest() is None:
-            run.draw_samples(begin, program.sample(*arguments[:2]))
-        should_stop = distributed.any_process(lambda: stop.requested() or run.failure is not None)
-        plan = make_plan(config, program, arguments, begin)
-        with Progress(config, begin) as progress, save_if_unreadable(run):
-            for chunk in train_chunks(program, arguments, plan, should_stop):
-                progress.show(chunk, run.write(chunk), run.take_messages())
-                state = chunk.snapshot.state if chunk.snapshot else state
-        if steps_taken(state) < config.steps:
-            run.save()
-            message = f"stopped at step {steps_taken(state)}: the same command continues from there"
-            raise Interrupted(stop.signal or signal.SIGTERM, message)
-        summary = run.finish(state, progress.speed())
-        files = ", ".join(map(str, run.files_to_open()))
-        distributed.print_lines(*run.take_messages(), f"done: {files}")
+        else:
+            run.begin(begin)
+            header = format_header(config, dataset, program.layout, out, begin)
+            distributed.print_lines(*remarks, *run.take_messages(), header)
+            arguments = place(program, key, state, dataset, range(begin, config.steps))
+            if run.checkpoints.newest() is None:
+                run.draw_samples(begin, program.sample(*arguments[:2]))
+            plan = make_plan(config, program, arguments, begin)
+            with Progress(config, begin) as progress, save_if_unreadable(run):
+                for chunk in train_chunks(program, arguments, plan, should_stop):
+                    progress.show(chunk, run.write(chunk), run.take_messages())
+                    state = chunk.snapshot.state if chunk.snapshot else state
+            if steps_taken(state) < config.steps:
+                run.save()
+                raise Interrupted(
+                    stop.signal or signal.SIGTERM,
+                    f"stopped at step {steps_taken(state)}: the same command continues from there",
+                )
+            summary = run.finish(state, progress.speed())
+            files = ", ".join(map(str, run.files_to_open()))
+            distributed.print_lines(*run.take_messages(), f"done: {files}")
+        if more and should_stop():
+            raise Interrupted(
+                stop.signal or signal.SIGTERM,
+                "stopped before the next program: the same command continues with it",
+            )
         return summary
 
 
@@ -192,10 +223,9 @@ def restore(run, program, key, config: Config) -> tuple:
     Raises `UsageError` if the run has taken more steps than it is asked for.
     """
     from jaxgan.parallel import distributed
-    from jaxgan.parallel.chunks import check_memory, steps_taken
+    from jaxgan.parallel.chunks import steps_taken
     from jaxgan.runs.initial_state import make_initial_state
 
-    check_memory(program, key)
     state = run.restore(program.init.eval_shape(key))
     if state is None:
         start = make_initial_state(run.description, program.init, key)
@@ -234,7 +264,7 @@ def choose_out(config: Config, dataset) -> Path:
     Raises `UsageError` for one in a folder of pictures: those of the run would become data.
     """
     last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
-    last += "-sweep" if config.axes else ""
+    last += "".join(f"-{axis}" for axis in config.axes)
     out = (
         config.out
         or Path("runs") / f"{dataset.name}-{config.recipe or config.network}-{config.seed}{last}"

@@ -50,7 +50,7 @@ EVALUATED = Config(
 
 TINY = {"width": 8, "latent_size": 4, "batch_size": 8}
 """Settings of small networks."""
-GRID = {"learning_rate": (1e-4, 1e-3), "r1": (0.1, 1.0)}
+GRID = {"r1": (0.1, 1.0), "learning_rate": (1e-4, 1e-3)}
 """Settings with two values each."""
 
 

@@ -11,6 +11,7 @@ from jaxgan.runs import description
 from jaxgan.runs.axes import combinations, members_of, name_of, programs_in
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
+from jaxgan.runs.states import kept_steps
 from jaxgan.runs.summary import mean_and_std
 
 VERSION = 2
@@ -95,14 +96,17 @@ def by_combination(run: str, result: dict, config: Config) -> dict[str, dict]:
     """Returns the results of a run, by a name for each combination of settings of several values.
 
     The mean and the deviation of a combination are those over its seeds or, with one seed, over
-    the repeats.
+    the repeats. Members that were frozen count only if all of a combination were.
     """
     if not config.axes:
         return {run: result}
     found = {}
     for settings in combinations(config):
-        own = [each for each in members_of(config) if {**each, **settings} == each]
-        seeds = [result["seeds"][name_of(each)] for each in own]
+        own = [name_of(each) for each in members_of(config) if {**each, **settings} == each]
+        seeds = [result["seeds"][each] for each in own if each in result["seeds"]]
+        seeds = [seed for seed in seeds if not seed.get("diverged")] or seeds
+        if not seeds:
+            continue
         rows = [seed["mean"] for seed in seeds] if len(seeds) > 1 else seeds[0]["by_key"]
         over = "seeds" if len(seeds) > 1 else "repeats"
         named = f"{run} {name_of(settings)}"
@@ -110,21 +114,38 @@ def by_combination(run: str, result: dict, config: Config) -> dict[str, dict]:
     return found
 
 
+def find_diverged(run: Path) -> dict[str, str]:
+    """Returns why members of a run were frozen, by their names, as far as `summary.json` says.
+
+    That of a run that was continued since, and then stopped, does not count.
+    """
+    summary = read_json(run / "summary.json")
+    if summary.get("steps") not in kept_steps(run):
+        return {}
+    known = summary.get("members", summary.get("seeds"))
+    members = known if isinstance(known, dict) else {}
+    return {name: own["diverged"] for name, own in members.items() if "diverged" in own}
+
+
 def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path]:
-    """Returns the folders of a run's generators by member. Raises `RunError` if one is missing."""
+    """Returns the folders of a run's generators by member.
+
+    Of several members, those that diverged before they had a generator are left out. Raises
+    `RunError` if there is none.
+    """
     from jaxgan.runs.generator_files import is_saved
 
     directory = run / ("generator-best" if best else "generator")
     folders = {str(about.config.seed): directory}
     if about.members is not None:
         folders = {str(member): directory / str(member) for member in about.members}
-    for folder in folders.values():
-        if not is_saved(folder):
-            hint = "the run has no checkpoint yet: continue it"
-            if best:
-                hint = "--best needs a run on images with --evaluate-every"
-            raise RunError(f"there is no generator in {folder} ({hint})")
-    return folders
+    saved = {name: folder for name, folder in folders.items() if is_saved(folder)}
+    if not saved:
+        hint = "the run has no checkpoint yet: continue it"
+        if best:
+            hint = "--best needs a run on images with --evaluate-every"
+        raise RunError(f"there is no generator in {next(iter(folders.values()))} ({hint})")
+    return saved
 
 
 def result_name(best: bool) -> str:
@@ -140,6 +161,8 @@ def read_stored(run: Path, about: Description, best: bool) -> dict:
     path = run / result_name(best)
     result = read_json(path)
     folders = find_generators(run, about, best)
+    for name in result.get("without_scores", {}):
+        folders.pop(name, None)
     try:
         steps = {name: result["seeds"][name]["step"] for name in folders}
         format_table({str(run): result})

@@ -132,6 +132,8 @@ def gather_report(runs: Sequence[Path]) -> Report:
     for name, run in zip(name_runs(runs), runs, strict=True):
         about = read_description(run)
         scores, remarks = read_scores(run, about)
+        if about.config.axes:
+            scores, remarks = [], ["See the table of settings with several values."]
         summary = read_json(run / "summary.json")
         overviews.append(Overview(name, run, about, summary, scores, remarks))
     shown = overviews[:MOST_SECTIONS]

@@ -8,10 +8,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgan.errors import RunError, UsageError
-from jaxgan.evaluation.results import read_description, read_stored
+from jaxgan.evaluation.results import (
+    check_protocols,
+    find_diverged,
+    read_description,
+    read_stored,
+)
+from jaxgan.evaluation.table import protocol_line
 from jaxgan.files import read_json, replacing, write_json, write_text
 from jaxgan.metrics import BY_NAME
-from jaxgan.runs.axes import check_axes, combinations, labels_of, members_of, name_of
+from jaxgan.runs.axes import (
+    check_axes,
+    combinations,
+    count_members,
+    labels_of,
+    members_of,
+    name_of,
+)
 from jaxgan.runs.config import Config
 from jaxgan.runs.metrics_log import MetricsLog, member_of
 from jaxgan.runs.summary import mean_and_std
@@ -30,24 +43,34 @@ class Results(NamedTuple):
     diverged: list[str | None]
 
 
-def write_sweep(out: Path, runs: Sequence[Path], config: Config) -> dict:
+def write_sweep(
+    out: Path, runs: Sequence[Path], config: Config, failures: dict[str, str] | None = None
+) -> dict:
     """Writes the summary of a sweep into its directory, and returns the content of `sweep.json`.
 
     runs: the run directories of its programs. A combination of settings has the mean and the
-    deviation over its seeds; the combinations are ranked by a score. Raises `OSError`.
+    deviation over its seeds; the combinations are ranked by a score. failures: why all members of a
+    program diverged, by its folder. Raises `OSError`.
     """
-    found = Results([], [], [])
+    found, failures = Results([], [], []), failures or {}
+    stored, scores_are = read_comparable_scores(runs)
     for run in runs:
-        for own, more in zip(found, read_results(run), strict=True):
-            own.extend(more)
+        if (run / "config.json").exists():
+            failure = failures.get(str(run.relative_to(out)))
+            for own, more in zip(found, read_results(run, stored.get(run), failure), strict=True):
+                own.extend(more)
     rows = [_summarize(settings, found) for settings in combinations(config)]
-    ranked_by = config.rank_by or choose_score(rows)
+    known = any(config.rank_by in row["mean"] for row in rows)
+    ranked_by = config.rank_by if known else choose_score(rows)
     rows = rank(rows, ranked_by) if ranked_by else rows
     content = {
         "axes": {axis: list(values) for axis, values in config.axes.items()},
         "seeds": [config.seed, config.seeds],
         "runs": [str(run.relative_to(out)) for run in runs],
+        "failures": failures,
+        "rank_by": config.rank_by,
         "ranked_by": ranked_by,
+        "scores": scores_are,
         "combinations": rows,
     }
     write_json(out / SWEEP, content)
@@ -65,41 +88,59 @@ def update_sweep(out: Path) -> dict:
     content = read_json(out / SWEEP)
     try:
         runs = [out / name for name in content["runs"]]
-        axes = {axis: tuple(values) for axis, values in content["axes"].items()}
-        config = dataclasses.replace(read_description(runs[0]).config, axes=axes)
-        check_axes(config)
-    except (KeyError, TypeError, AttributeError, IndexError, UsageError) as error:
+        begun = next(run for run in runs if (run / "config.json").exists())
+        config = dataclasses.replace(
+            read_description(begun).config,
+            axes={axis: tuple(values) for axis, values in content["axes"].items()},
+            rank_by=content.get("rank_by"),
+        )
+        check_axes(dataclasses.replace(config, most_members=count_members(config)))
+        failures = dict(content.get("failures", {}))
+    except (KeyError, TypeError, AttributeError, StopIteration, UsageError) as error:
         raise RunError(
             f"{out / SWEEP} is damaged ({error}): continue the run, which writes it again"
         ) from error
-    return write_sweep(out, runs, config)
+    return write_sweep(out, runs, config, failures)
 
 
-def read_results(run: Path) -> Results:
+def read_comparable_scores(runs: Sequence[Path]) -> tuple[dict[Path, dict], str]:
+    """Returns the stored results of runs, and in words how their scores were computed.
+
+    Those of `jaxgan.evaluate` count if all runs have them, computed alike; else there are no stored
+    results, and the scores are those of the evaluations during training.
+    """
+    during = "scores during training"
+    try:
+        stored = {run: read_stored(run, read_description(run), best=False) for run in runs}
+        check_protocols({str(run): result for run, result in stored.items()})
+    except (RunError, UsageError):
+        return {}, during
+    return stored, f"scores of {protocol_line([{**next(iter(stored.values())), **NO_DEVIATION}])}"
+
+
+NO_DEVIATION = {"deviation_over": None}
+
+
+def read_results(run: Path, stored: dict | None, failure: str | None = None) -> Results:
     """Returns the results of the members of a run directory.
 
-    Scores are those that `jaxgan.evaluate` stored or, without these, the last ones in
-    `metrics.jsonl`; the losses are the last ones there.
+    Scores are those of stored results or, without these, the last ones in `metrics.jsonl`; the
+    losses are the last ones there. failure: why all members diverged, None if they did not.
     """
     about = read_description(run)
-    try:
-        stored = read_stored(run, about, best=False)["seeds"]
-    except RunError:
-        stored = {}
-    members = read_json(run / "summary.json").get("members", {})
+    lost = find_diverged(run)
     logged: dict[str, dict] = {}
     for row in MetricsLog(run / "metrics.jsonl", labels_of(about.config)).read():
         logged.setdefault(member_of(row), {}).update(row)
     results = Results(members_of(about.config), [], [])
     for name in map(name_of, results.settings):
         known = logged.get(name, {})
-        scores = stored[name]["mean"] if name in stored else known
+        scores = known if stored is None else stored["seeds"].get(name, {}).get("mean", {})
         results.scores.append(
             {each: known[each] for each in LOSSES if each in known}
             | {each: scores[each] for each in BY_NAME if each in scores}
         )
-        why = None if name in members else "the program of these settings diverged"
-        results.diverged.append(members.get(name, {}).get("diverged", why))
+        results.diverged.append(failure or lost.get(name))
     return results
 
 
@@ -135,9 +176,11 @@ def format_sweep(content: dict) -> str:
 
 def describe_table(content: dict) -> str:
     """Returns what the numbers of the table are, and their order."""
-    ranked = content["ranked_by"]
+    ranked, (_, seeds) = content["ranked_by"], content["seeds"]
     order = f", ranked by {BY_NAME[ranked].title}" if ranked else ""
-    return f"Mean and standard deviation over seeds{order}"
+    what = f"Mean and standard deviation over {seeds} seeds" if seeds > 1 else "Of one seed"
+    scores = f"; {content['scores']}" if ranked else ""
+    return f"{what}{order}{scores}"
 
 
 def make_table(content: dict) -> list[list[str]]:
@@ -185,11 +228,14 @@ def draw_sweep(content: dict):
             lines.setdefault(name_of(others), []).append(row)
         places = _places(panel, values)
         for name in sorted(lines):
-            own = [row for row in lines[name] if score in row["mean"]]
-            own.sort(key=lambda row: values.index(row["settings"][axis]))
-            x = [places[values.index(row["settings"][axis])] for row in own]
-            y = [row["mean"][score] for row in own]
-            error = [row["std"].get(score, 0.0) for row in own]
+            points = [
+                (places[values.index(row["settings"][axis])], row["mean"][score], row["std"])
+                for row in lines[name]
+                if score in row["mean"]
+            ]
+            points.sort(key=lambda point: point[0])
+            x, y = ([point[i] for point in points] for i in range(2))
+            error = [std.get(score, 0.0) for *_, std in points]
             panel.errorbar(x, y, error, label=name or None, marker="o", capsize=3, linewidth=1)
         title = BY_NAME[score].title if score in BY_NAME else score
         panel.set(xlabel=axis, ylabel=title)

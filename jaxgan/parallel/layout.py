@@ -44,7 +44,11 @@ class Layout(NamedTuple):
 
     def map_members(self, function: Callable) -> Callable:
         """Returns a function of one member's arguments as a function of those of all members."""
-        return function if self.members is None else jax.vmap(function)
+        if self.members is None or self.member_batch is None:
+            return function if self.members is None else jax.vmap(function)
+        return lambda *arguments: jax.lax.map(
+            lambda own: function(*own), arguments, batch_size=self.member_batch
+        )
 
     def compile_steps(
         self, gan: GAN, images_per_step: int, length: int, prefetched: bool = False

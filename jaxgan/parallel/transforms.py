@@ -43,7 +43,7 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
     return train
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def _step_of_scan(gan: GAN, images_per_step: int) -> Callable:
     """Returns `(key, state, dataset) -> (state, metrics)`, traced once for scans of all lengths."""
 
@@ -135,6 +135,7 @@ def members_over_devices(
     )
 
 
+@lru_cache(maxsize=2)
 def freeze_where_diverged(gan: GAN) -> GAN:
     """Returns the GAN with a step that leaves the state unchanged if a new value is not finite.
 

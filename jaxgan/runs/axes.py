@@ -29,9 +29,14 @@ AXES = frozenset(
     field.name
     for group in (NetworkSettings, *GROUPS)
     for field in dataclasses.fields(group)
-    if not isinstance(field.default, bool | tuple)
+    # In metrics.jsonl and in tables, a setting with several values stands beside scores.
+    if not isinstance(field.default, bool | tuple) and field.name not in BY_NAME
 )
 """The settings that may have several values."""
+LONGEST_NAME = 200
+"""The largest length of the name of a member, which is also that of a folder."""
+LISTED = 3
+"""The largest number of values that the name of a program lists."""
 
 
 def combinations(config: Config) -> list[dict[str, Any]]:
@@ -125,11 +130,17 @@ def split_by_program(config: Config) -> dict[str, Config]:
     for chosen in itertools.product(*groups.values()):
         values = dict(zip(groups, chosen, strict=True))
         split = [axis for axis in values if len(groups[axis]) > 1]
-        name = ",".join(f"{axis}={'_'.join(map(str, values[axis]))}" for axis in split)
+        name = ",".join(f"{axis}={_label(values[axis])}" for axis in split)
         first = {axis: own[0] for axis, own in values.items()}
         # An axis stays one with a single value, so that all parts are described in the same way.
         parts[name] = dataclasses.replace(config, axes=values, **first)
     return parts or {"": config}
+
+
+def _label(values: tuple) -> str:
+    """Returns values in few words; the first one tells those of a program from other programs'."""
+    more = len(values) - 1
+    return "_".join(map(str, values)) if more < LISTED else f"{values[0]}_and_{more}_more"
 
 
 def _group(config: Config, axis: str) -> list[tuple]:
@@ -145,11 +156,15 @@ def _group(config: Config, axis: str) -> list[tuple]:
 
 
 def programs_in(path: Path) -> list[Path]:
-    """Returns the run directories in the folder of a run that needed several programs, else []."""
+    """Returns the run directories in the folder of a run that needs several programs, else [].
+
+    Those of programs that have not begun are left out.
+    """
     if not path.is_dir() or (path / "config.json").exists():
         return []
     names = read_json(path / "sweep.json").get("runs")
-    return [path / str(name) for name in names] if isinstance(names, list) else []
+    runs = [path / str(name) for name in names] if isinstance(names, list) else []
+    return [run for run in runs if (run / "config.json").exists()]
 
 
 def check_axes(config: Config) -> None:
@@ -162,17 +177,25 @@ def check_axes(config: Config) -> None:
     for axis, values in config.axes.items():
         flag = "--" + axis.replace("_", "-")
         if axis not in AXES:
+            several = " (--seeds is the number of seeds)" if axis == "seed" else ""
             raise UsageError(
-                f"{flag} takes one value: only settings of the method may have several"
+                f"{flag} takes one value{several}: those that may have several are numbers and "
+                "choices of the network, the loss, the optimizer and their schedules"
             )
         if not values:
             raise UsageError(f"{flag} has no value")
         if twice := [value for value in values if values.count(value) > 1]:
             raise UsageError(f"{flag} has the value {twice[0]} twice")
-    if (count := count_members(config)) > config.most_members:
+    if config.axes and (count := count_members(config)) > config.most_members:
         raise UsageError(
             f"these are {count:,} members, the combinations of all values and seeds, and more than "
             f"--most-members {config.most_members:,}: choose fewer values, or raise that limit"
+        )
+    longest = max(len(name_of(each)) for each in members_of(config))
+    if longest > LONGEST_NAME:
+        raise UsageError(
+            f"the name of a member would have {longest} letters, more than {LONGEST_NAME}: choose "
+            "fewer settings with several values"
         )
     for settings in combinations(config):
         try:

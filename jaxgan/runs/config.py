@@ -4,9 +4,11 @@ Those of the method are in `method_settings.py`, those of the data in `jaxgan.da
 """
 
 import dataclasses
+import functools
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from jaxgan.constraints import Count, Index, Range, check_fields
 from jaxgan.data_settings import DataSettings
@@ -64,7 +66,7 @@ class RunSettings:
     """number of consecutive seeds to train at once, beginning with --seed"""
     most_members: Count = 256
     """largest number of members, the combinations of all values and seeds, of a run in which
-    settings have several values"""
+    settings have several values; of --seeds alone there is no limit"""
     rank_by: str | None = None
     """score by which sweep.md ranks settings that have several values; if not given, fid if it is
     known"""
@@ -75,8 +77,8 @@ class DeviceSettings:
     """The devices and processes that compute the run."""
 
     devices: Count | Literal["all"] = 1
-    """number of devices of each process, or all; they share each batch or, with --seeds, the
-    seeds"""
+    """number of devices of each process, or all; they share each batch or, with --seeds or
+    settings with several values, the members (see --member-batch)"""
     deterministic: bool = False
     """make results on a GPU reproducible bit for bit, as they are on a CPU; slower"""
     distributed: bool = False
@@ -88,8 +90,9 @@ class DeviceSettings:
     process_id: Index | None = None
     """index of this process, if the processes are started by hand"""
     member_batch: Count | None = None
-    """number of members (seeds, or combinations of settings) that a device computes at a time; if
-    not given, all; fewer need less memory"""
+    """number of members that a device computes at a time; if not given, all; fewer need less
+    memory. A member is one of the GANs that a run trains: a combination of the settings with
+    several values, with one of the seeds"""
     steps_per_call: Count | None = None
     """steps in one call of the compiled program; if not given, chosen from the cost of a step; it
     changes the speed only"""
@@ -101,7 +104,7 @@ class OutputSettings:
 
     out: Path | None = None
     """run directory; if not given, runs/<dataset>-<recipe or network>-<seed>, with <first>-<last>
-    for several seeds"""
+    for several seeds, and the names of settings with several values"""
     overwrite: bool = False
     """delete the run in that directory and start again"""
     log_every: Count = 10
@@ -159,11 +162,31 @@ class Config(
     """
 
     axes: dict[str, tuple] = dataclasses.field(default_factory=dict)
-    """the values of the settings that have several, by name; the command line sets it"""
+    """the values of the settings that have several, by name; the command line sets it. A setting
+    itself has the first one of its values."""
 
     def __post_init__(self):
         expand_paths(self, "data_dir", "data_file", "out", "inception", "init_from")
-        object.__setattr__(self, "axes", {k: tuple(v) for k, v in self.axes.items()})
+        # The order of the members does not depend on that of the flags.
+        order = [field.name for field in dataclasses.fields(self)]
+        known = sorted(self.axes, key=lambda name: order.index(name) if name in order else 0)
+        axes = {name: _as_declared(name, self.axes[name]) for name in known}
+        object.__setattr__(self, "axes", axes)
+        for name, values in axes.items():
+            if name in order and values:
+                object.__setattr__(self, name, values[0])
+
+
+def _as_declared(name: str, values: Iterable) -> tuple:
+    """Returns the values of a setting, integers as floats if the setting is a float."""
+    hint = str(_hints().get(name))
+    as_float = "float" in hint and "int" not in hint
+    return tuple(float(v) if as_float and type(v) is int else v for v in values)
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Config)
 
 
 BOOKKEEPING = frozenset(

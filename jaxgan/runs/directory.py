@@ -4,16 +4,20 @@ import contextlib
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jaxgan.errors import ReadError, RunError, UsageError
+from jaxgan.files import read_json, write_json
 from jaxgan.parallel import connection, distributed
 from jaxgan.runs import description
 from jaxgan.runs.checkpoint import Checkpoints
+from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description, check_same_run
 from jaxgan.runs.run import Run, has_saved
 
+SWEEP = ("sweep.json", "sweep.md", "sweep.png")
+"""The comparison of settings with several values."""
 CONTENTS = (
     "metrics.jsonl",
     "samples",
@@ -33,9 +37,7 @@ CONTENTS = (
     "inversion.png",
     "inversion.npz",
     "verification.json",
-    "sweep.json",
-    "sweep.md",
-    "sweep.png",
+    *SWEEP,
     "export.safetensors",
     "export.stablehlo",
     "export.onnx",
@@ -75,6 +77,48 @@ def open_run(
             run.messages.append(remark)
         with contextlib.closing(run):
             yield run
+
+
+def open_sweep(path: Path, config: Config, names: Sequence[str]) -> None:
+    """Makes a folder ready for a run in which settings have several values.
+
+    names: of its programs, which have a folder each; "" for a single one in the folder itself. Of
+    several programs, it writes a `sweep.json`, without results, unless there is one.
+    Raises `UsageError` for a folder that holds something else. With --overwrite, it deletes the
+    programs of another run there.
+    """
+    before = read_json(path / SWEEP[0])
+    now = {"axes": {axis: list(values) for axis, values in config.axes.items()}, "runs": [*names]}
+    alone = list(names) == [""]
+    others = [name for name in before.get("runs", []) if name != "." and name not in names]
+    differs = bool(others) or (not alone and before.get("axes", now["axes"]) != now["axes"])
+    if differs and not config.overwrite:
+        raise UsageError(
+            f"{path} holds a run of other settings with several values "
+            f"({', '.join(before.get('axes', {}))}): choose another --out, or start again with "
+            "--overwrite"
+        )
+    for name in others:
+        if Path(name).name == name and (path / name / "config.json").exists():
+            shutil.rmtree(path / name)
+    if differs:
+        for name in SWEEP:
+            _remove(path / name)
+    if alone:
+        return
+    if (path / "config.json").exists() or not before:
+        _check_is_run(path, config.overwrite)
+    if (path / "config.json").exists():
+        if not config.overwrite:
+            raise UsageError(
+                f"{path} holds a run, and this one needs several programs, with a folder each: "
+                "choose another --out, or start again with --overwrite"
+            )
+        for name in sorted(OWN, key=lambda name: name.startswith("config.json")):
+            _remove(path / name)
+    if config.overwrite or not (path / SWEEP[0]).exists():
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / SWEEP[0], {**now, "combinations": []})
 
 
 @contextlib.contextmanager

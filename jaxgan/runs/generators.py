@@ -134,7 +134,7 @@ def check_generator_folder(path: Path) -> None:
     elif parts := programs_in(path):
         reason = f"it holds several runs: choose one, such as {parts[0]}"
     elif seeds := sorted(each.parent.name for each in path.glob(f"*/{ABOUT}")):
-        reason = f"it holds those of the seeds {', '.join(seeds)}: choose one of these folders"
+        reason = f"it holds several ({', '.join(seeds)}): choose one of these folders"
     else:
         reason = "it is neither a run directory nor the folder of a generator"
     raise RunError(f"no generator can be loaded from {path}: {reason}")

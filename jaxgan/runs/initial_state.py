@@ -13,7 +13,7 @@ from jaxgan.gan import GANState
 from jaxgan.parallel.members import Member
 from jaxgan.players import Player
 from jaxgan.runs import description
-from jaxgan.runs.axes import members_of
+from jaxgan.runs.axes import members_of, name_of
 from jaxgan.runs.class_axes import PLAYERS, class_axes, shapes_of_variables, variables_of
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description
@@ -116,9 +116,19 @@ def _select_seeds(of_run: Description, source: Description, found: GANState) -> 
     """Returns the state that each seed of a run begins with.
 
     From a run of several seeds, each takes the state of the same seed; from one of a single seed,
-    all take its state.
+    all take its state; from one in which settings have the same several values, each member takes
+    the state of the same member.
     """
-    seeds = [own["seed"] for own in members_of(of_run.config)]
+    members = members_of(of_run.config)
+    seeds = [own["seed"] for own in members]
+    if source.config.axes:
+        if {**source.config.axes} != {**of_run.config.axes}:
+            raise UsageError(
+                "--init-from needs a run of one or several seeds, or one with the same values of "
+                f"{', '.join(source.config.axes)}"
+            )
+        indices = [source.index_of(name_of(own)) for own in members]
+        return jax.tree.map(lambda leaf: leaf[indices], found)
     if source.members is None:
         if of_run.members is None:
             return found
@@ -138,7 +148,14 @@ def _check_whole_state(path: Path, state: GANState, found: GANState) -> GANState
             f"--init-with state needs the networks, loss and optimizers of {path}, with the same "
             "settings: use --init-with parameters"
         )
-    return jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(found))
+    found = jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(found))
+
+    # The state of an optimizer with schedules holds its numbers, which are settings of the new run.
+    injected = lambda node: hasattr(node, "hyperparams")
+    with_own = lambda own, other: (
+        other._replace(hyperparams=own.hyperparams) if injected(own) else other
+    )
+    return jax.tree.map(with_own, state, found, is_leaf=injected)
 
 
 def _take_parameters(

@@ -1,5 +1,6 @@
 """A run and its files: what is written after each chunk, and read when the run continues."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,12 +224,12 @@ class Run:
         if chunk.generator is None:
             return {}
         variables, taken = jax.tree.map(np.asarray, (chunk.generator, chunk.taken))
-        scores = {}
+        scores, read_rows = {}, functools.cache(self.log.read)
         for k, member, steps, own in self.generators.each_member(variables, taken):
             if steps < chunk.last:
                 continue
             try:
-                rows = self.log.read()
+                rows = read_rows()
                 scores[k] = self.score(own)
             except Exception as error:  # For example because all samples are the same.
                 which = "" if member is None else f" of {divergence.describe_member(member)}"
