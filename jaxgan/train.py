@@ -13,7 +13,7 @@ from jaxgan.command import catch_signals, enable_compilation_cache, robust_outpu
 from jaxgan.environment import check_devices, pin_options
 from jaxgan.errors import Diverged, Interrupted, UsageError
 from jaxgan.runs import recipes
-from jaxgan.runs.config import GROUPS, Config, check_config
+from jaxgan.runs.config import GROUPS, Config, check_config, with_first_values
 
 
 def main(config: Config) -> dict:
@@ -23,6 +23,7 @@ def main(config: Config) -> dict:
     the content of `sweep.json`. Raises `UsageError`, `RunError` (`Diverged` if a value is not
     finite) and `Interrupted`; what was on disk remains usable.
     """
+    config = with_first_values(config)
     check_config(config)
     with pin_options(devices=False):
         set_up_jax(config)

@@ -31,7 +31,7 @@ from jaxgan.evaluation.results import expand_sweeps
 from jaxgan.outputs import sweep
 from jaxgan.parallel.members import Member, for_members
 from jaxgan.runs import axes, build
-from jaxgan.runs.config import GROUPS, Config
+from jaxgan.runs.config import GROUPS, Config, with_first_values
 from jaxgan.runs.numbers import number_settings, numbers_of
 from jaxgan.runs.run import Run
 
@@ -51,7 +51,7 @@ def test_members_are_all_combinations_with_every_seed():
 def test_order_and_type_of_values_are_those_of_the_settings():
     config = Config(axes={"learning_rate": (1, 2e-4), "width": (8, 16)})
     assert list(config.axes.items()) == [("width", (8, 16)), ("learning_rate", (1.0, 2e-4))]
-    assert (config.width, config.learning_rate) == (8, 1.0)
+    assert with_first_values(config) == dataclasses.replace(config, width=8, learning_rate=1.0)
     assert axes.names_of(config)[0] == "width=8,learning_rate=1.0,seed=0"
 
 
@@ -312,8 +312,10 @@ def test_the_folder_of_a_sweep_belongs_to_its_values(two_programs, finished, tmp
     train.main(small(out, **alone, overwrite=True))
     assert not (out / "width=4").exists()
     assert read_json(out / "sweep.json")["runs"] == ["."]
+    shutil.copytree(finished, tmp_path / "solo")
     with pytest.raises(UsageError, match="holds a run, and this one needs several programs"):
-        train.main(small(out, **other))
+        train.main(small(tmp_path / "solo", **other))
+    assert read_files(tmp_path / "solo") == read_files(finished)
     train.main(small(out, **other, overwrite=True))
     assert {path.name for path in out.iterdir()} == {
         *("width=4", "width=16", "sweep.json", "sweep.md", "sweep.png", ".lock")
@@ -347,7 +349,7 @@ def test_scores_of_different_protocols_are_not_compared(two_programs, tmp_path, 
     settings = {"repeats": 1, "cas": False}
     evaluate.main(evaluate.Config((first,), samples=150, **settings))
     assert read_json(out / "sweep.json")["ranked_by"] is None
-    evaluate.main(evaluate.Config((second,), samples=100, **settings))
+    evaluate.main(evaluate.Config((second,), samples=140, **settings))
     assert read_json(out / "sweep.json")["ranked_by"] is None
     evaluate.main(evaluate.Config((second,), samples=150, **settings))
     content = read_json(out / "sweep.json")
@@ -475,8 +477,8 @@ def test_flags_with_several_values_are_given_once_and_counted(monkeypatch):
 
 
 LONG_NAMES = (
-    "one_sided_gradient_penalty zero_centered_gradient_penalty final_augment_probability "
-    "final_instance_noise g_latent_consistency latent_consistency gradient_penalty consistency"
+    "one_sided_gradient_penalty zero_centered_gradient_penalty gradient_penalty logit_centering "
+    "approximate_r1 approximate_r2 g_learning_rate d_learning_rate label_smoothing"
 ).split()
 
 
@@ -494,8 +496,12 @@ LONG_NAMES = (
         ({"r1": (1.0, 2.0)}, {"most_members": 1}, "more than --most-members 1"),
         ({"label_smoothing": (0.0, 0.1)}, {"loss": "hinge"}, "--label-smoothing needs --loss"),
         ({"width": (8, 3_000_000)}, {"seeds": 20}, r"20 members need .* GB .* \(with width=300"),
-        ({"network": ("mlp", "dcgan"), "r1": (0.1,)}, {}, "batch norm.* .with network=dcgan"),
-        ({name: (0.25, 0.5) for name in LONG_NAMES}, {}, "the name of a member would have 2"),
+        ({"d_norm": ("none", "batch"), "r1": (0.1,)}, {}, "batch norm.* .with d_norm=batch"),
+        (
+            {name: (0.25, 0.5) for name in LONG_NAMES},
+            {"most_members": 512},
+            "would have 2.. letters",
+        ),
         ({"r1": (1.0, 2.0)}, {"rank_by": "fit"}, "unknown score 'fit' of --rank-by; known: fid"),
         ({}, {"rank_by": "fid"}, "--rank-by needs a setting with several values"),
     ],

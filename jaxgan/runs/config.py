@@ -162,8 +162,7 @@ class Config(
     """
 
     axes: dict[str, tuple] = dataclasses.field(default_factory=dict)
-    """the values of the settings that have several, by name; the command line sets it. A setting
-    itself has the first one of its values."""
+    """the values of the settings that have several, by name; the command line sets it"""
 
     def __post_init__(self):
         expand_paths(self, "data_dir", "data_file", "out", "inception", "init_from")
@@ -172,9 +171,14 @@ class Config(
         known = sorted(self.axes, key=lambda name: order.index(name) if name in order else 0)
         axes = {name: _as_declared(name, self.axes[name]) for name in known}
         object.__setattr__(self, "axes", axes)
-        for name, values in axes.items():
-            if name in order and values:
-                object.__setattr__(self, name, values[0])
+
+
+def with_first_values(config: Config) -> Config:
+    """Returns the configuration in which a setting with several values itself has the first one."""
+    fields = dataclasses.fields(config)
+    single = {field.name for field in fields if not isinstance(field.default, bool | tuple)}
+    first = {name: own[0] for name, own in config.axes.items() if own and name in single}
+    return dataclasses.replace(config, **first)
 
 
 def _as_declared(name: str, values: Iterable) -> tuple:
