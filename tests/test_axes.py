@@ -139,6 +139,7 @@ def test_every_number_is_in_a_program():
     assert {name for numbers in PROGRAMS.values() for name in numbers} == {*number_settings()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_numbers_are_arguments_of_a_program(program):
     """With other numbers, a program takes the steps of another configuration's own program.
@@ -180,6 +181,7 @@ def as_arrays(config: Config) -> dict:
     return {name: jnp.float32(value) for name, value in numbers_of(config).items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"devices": 4}, {"member_batch": 3}])
 def test_devices_and_batches_of_members_do_not_change_them(grid, tmp_path, settings):
     train.main(small(tmp_path / "run", axes=GRID, seeds=2, **TINY, **settings))
@@ -257,37 +259,6 @@ def test_a_diverged_member_is_named_and_the_others_continue(tmp_path, capsys):
         train.main(small(tmp_path / "none", **settings | {"axes": {"learning_rate": (1e36, 1e37)}}))
 
 
-def test_several_programs_share_a_directory_and_are_evaluated_together(
-    tmp_path, capsys, fast_evaluation
-):
-    out = tmp_path / "run"
-    settings = {"axes": {"d_norm": ("none", "spectral"), "r1": (0.1, 1.0)}, **TINY, "steps": 20}
-    content = train.main(small(out, **settings))
-    assert content == read_json(out / "sweep.json")
-    assert content["runs"] == ["d_norm=none", "d_norm=spectral"]
-    assert content["ranked_by"] is None
-    for name in content["runs"]:
-        assert len(read_json(out / name / "summary.json")["members"]) == 2
-    capsys.readouterr()
-    train.main(small(out, **settings))
-    assert capsys.readouterr().out.count("is complete at step 20") == 2
-    results = evaluate.main(evaluate.Config((out,), samples=150, repeats=1, cas=False))
-    assert len(results) == 2
-    printed = capsys.readouterr().out
-    for d_norm in ("none", "spectral"):
-        for r1 in (0.1, 1.0):
-            assert f"{out} d_norm={d_norm},r1={r1} " in printed
-    content = read_json(out / "sweep.json")
-    assert content["ranked_by"] == "fid"
-    found = [row["mean"]["fid"] for row in content["combinations"]]
-    assert found == sorted(found)
-    expected = results[str(out / "d_norm=none")]["seeds"]["d_norm=none,r1=0.1,seed=0"]["mean"]
-    assert expected["fid"] in found
-    (out / "sweep.json").write_text(json.dumps({"runs": content["runs"]}))
-    with pytest.raises(RunError, match="is damaged"):
-        sweep.update_sweep(out)
-
-
 PROGRAMS_OF_TWO = {"axes": {"width": (4, 8)}, "latent_size": 4, "batch_size": 8, "steps": 20}
 
 
@@ -297,6 +268,49 @@ def two_programs(tmp_path_factory):
     out = tmp_path_factory.mktemp("two") / "run"
     train.main(small(out, **PROGRAMS_OF_TWO))
     return out
+
+
+def test_several_programs_share_a_directory_and_are_evaluated_together(
+    two_programs, tmp_path, capsys, fast_evaluation
+):
+    out = tmp_path / "run"
+    shutil.copytree(two_programs, out)
+    content = read_json(out / "sweep.json")
+    assert content["runs"] == ["width=4", "width=8"]
+    assert content["ranked_by"] is None
+    for name in content["runs"]:
+        assert len(read_json(out / name / "summary.json")["members"]) == 1
+    capsys.readouterr()
+    assert train.main(small(out, **PROGRAMS_OF_TWO)) == content
+    printed = capsys.readouterr().out
+    assert printed.count("is complete at step 20") == 2
+    assert "program 2 of 2: width=8" in printed
+
+    settings = {"repeats": 1, "cas": False}
+    evaluate.main(evaluate.Config((out / "width=4",), samples=140, **settings))
+    assert read_json(out / "sweep.json")["ranked_by"] is None  # The others have no scores.
+    results = evaluate.main(evaluate.Config((out / "width=8",), samples=150, **settings))
+    assert read_json(out / "sweep.json")["ranked_by"] is None  # Their scores are of another kind.
+    results = evaluate.main(evaluate.Config((out,), samples=150, **settings))
+    assert len(results) == 2
+    printed = capsys.readouterr().out
+    for width in (4, 8):
+        assert f"{out} width={width} " in printed
+    content = read_json(out / "sweep.json")
+    assert content["ranked_by"] == "fid"
+    assert content["scores"].startswith("scores of 150 samples against the test split")
+    assert "ranked by FID; scores of 150 samples" in (out / "sweep.md").read_text()
+    found = [row["mean"]["fid"] for row in content["combinations"]]
+    assert found == sorted(found)
+    expected = results[str(out / "width=4")]["seeds"]["width=4,seed=0"]["mean"]
+    assert expected["fid"] in found
+
+    train.main(small(out, **PROGRAMS_OF_TWO, rank_by="recall"))
+    content = sweep.update_sweep(out)
+    assert (content["rank_by"], content["ranked_by"]) == ("recall", "recall")
+    (out / "sweep.json").write_text(json.dumps({"runs": content["runs"]}))
+    with pytest.raises(RunError, match="is damaged"):
+        sweep.update_sweep(out)
 
 
 def test_the_folder_of_a_sweep_belongs_to_its_values(two_programs, finished, tmp_path):
@@ -318,7 +332,7 @@ def test_the_folder_of_a_sweep_belongs_to_its_values(two_programs, finished, tmp
     assert read_files(tmp_path / "solo") == read_files(finished)
     train.main(small(out, **other, overwrite=True))
     assert {path.name for path in out.iterdir()} == {
-        *("width=4", "width=16", "sweep.json", "sweep.md", "sweep.png", ".lock")
+        *("width=4", "width=16", "sweep.json", "sweep.md", "sweep.png")
     }
 
 
@@ -340,25 +354,6 @@ def test_a_signal_at_the_end_of_a_program_stops_the_sweep(tmp_path, monkeypatch)
     assert "| 8 | 0 | - | - |" in (out / "sweep.md").read_text()
     content = train.main(small(out, **PROGRAMS_OF_TWO))
     assert all(row["mean"] for row in content["combinations"])
-
-
-def test_scores_of_different_protocols_are_not_compared(two_programs, tmp_path, fast_evaluation):
-    out = tmp_path / "run"
-    shutil.copytree(two_programs, out)
-    first, second = out / "width=4", out / "width=8"
-    settings = {"repeats": 1, "cas": False}
-    evaluate.main(evaluate.Config((first,), samples=150, **settings))
-    assert read_json(out / "sweep.json")["ranked_by"] is None
-    evaluate.main(evaluate.Config((second,), samples=140, **settings))
-    assert read_json(out / "sweep.json")["ranked_by"] is None
-    evaluate.main(evaluate.Config((second,), samples=150, **settings))
-    content = read_json(out / "sweep.json")
-    assert content["ranked_by"] == "fid"
-    assert content["scores"].startswith("scores of 150 samples against the test split")
-    assert "ranked by FID; scores of 150 samples" in (out / "sweep.md").read_text()
-    train.main(small(out, **PROGRAMS_OF_TWO, rank_by="recall"))
-    content = sweep.update_sweep(out)
-    assert (content["rank_by"], content["ranked_by"]) == ("recall", "recall")
 
 
 def test_one_member_without_scores_does_not_stop_the_others(grid, tmp_path, fast_evaluation):
@@ -386,16 +381,15 @@ def test_one_member_without_scores_does_not_stop_the_others(grid, tmp_path, fast
         evaluate.main(evaluate.Config((out,)))
 
 
-@pytest.mark.parametrize("how", ["state", "parameters"])
-def test_members_begin_with_the_same_members_of_a_source(grid, tmp_path, how):
-    settings = {"seeds": 2, **TINY, "init_from": grid, "init_with": how, "steps": 80}
+@pytest.mark.slow
+def test_members_begin_with_the_same_members_of_a_source(grid, tmp_path):
+    settings = {"seeds": 2, **TINY, "init_from": grid, "init_with": "state", "steps": 80}
     train.main(small(tmp_path / "run", axes=GRID, **settings))
     state = states_of(tmp_path / "run")
     whole = tmp_path / "whole"
     shutil.copytree(grid, whole)
     train.main(small(whole, axes=GRID, seeds=2, **TINY, steps=80))
-    if how == "state":
-        assert_close(state, states_of(whole))
+    assert_close(state, states_of(whole))
     assert state.step.tolist() == [80] * 8
     with pytest.raises(UsageError, match="--init-from needs a run of one or several seeds, or one"):
         train.main(small(tmp_path / "other", **settings))

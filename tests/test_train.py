@@ -233,7 +233,7 @@ def test_several_seeds_share_a_run_directory(several_seeds):
     last = [row["d_loss"] for row in rows[-3:]]
     assert summary["mean"]["d_loss"] == pytest.approx(np.mean(last))
     assert summary["std"]["d_loss"] == pytest.approx(np.std(last, ddof=1))
-    with pytest.raises(RunError, match="of the seeds 100, 101, 102: choose one of"):
+    with pytest.raises(RunError, match=r"it holds several \(100, 101, 102\): choose one"):
         load_generator(several_seeds / "generator")
     with Image.open(several_seeds / "samples" / "000000060.png") as picture:
         drawn = np.asarray(picture, int)
