@@ -178,9 +178,9 @@ def test_each_device_reads_its_own_rows_only():
                 np.testing.assert_array_equal(own[step], expected)
 
 
-@pytest.mark.parametrize(("seeds", "devices"), [(1, 4), (4, 2)])
-def test_devices_of_a_process_read_nothing_twice(seeds, devices):
-    layout, counted = make_layout(seeds, devices, SIZE), Counted()
+@pytest.mark.parametrize(("members", "devices"), [(None, 4), (4, 2)])
+def test_devices_of_a_process_read_nothing_twice(members, devices):
+    layout, counted, seeds = make_layout(members, devices, SIZE), Counted(), members or 1
     keys = make_keys(0, layout)
     reader = layout.make_reader(Images(counted, "test", ""), keys, range(25), SIZE)
     placed = layout.place_rows(reader.read(0, 25)).rows.images
@@ -230,8 +230,8 @@ def test_frozen_seed_stays_frozen(tmp_path, monkeypatch):
     batch = jax.jit(memory.batch, static_argnums=2)
     bad = batch(key_of_seed(1), 12, 8).images  # The 13th batch of seed 1.
 
-    def build_diverging(config, dataset):
-        model = built(config, dataset)
+    def build_diverging(config, dataset, numbers=None):
+        model = built(config, dataset, numbers)
 
         def step(key, state, batch):
             new, metrics = model.step(key, state, batch)

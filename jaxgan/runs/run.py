@@ -206,10 +206,10 @@ class Run:
     def _raise_diverged(self, what: str) -> None:
         saved = self.checkpoints.newest()
         kept = f"the checkpoint of step {saved} is kept" if saved else "there is no checkpoint yet"
-        raise Diverged(
-            f"training diverged: {what} ({kept} in {self.path}); start again with --overwrite and, "
-            "for example, a smaller --learning-rate"
-        )
+        advice = "start again with --overwrite and, for example, a smaller --learning-rate"
+        if self.description.config.axes:
+            advice = "choose other values, and another --out"
+        raise Diverged(f"training diverged: {what} ({kept} in {self.path}); {advice}")
 
     def _append_lines(self, chunk: Chunk, metrics: dict[str, np.ndarray]) -> None:
         log_every = self.description.config.log_every
