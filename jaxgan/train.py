@@ -13,7 +13,9 @@ from jaxgan.command import catch_signals, enable_compilation_cache, robust_outpu
 from jaxgan.environment import check_devices, pin_options
 from jaxgan.errors import Diverged, Interrupted, UsageError
 from jaxgan.runs import recipes
-from jaxgan.runs.config import GROUPS, Config, check_config, with_first_values
+from jaxgan.runs.axis_values import with_first_values
+from jaxgan.runs.config import GROUPS, Config, check_config
+from jaxgan.runs.out import choose_out
 
 
 def main(config: Config) -> dict:
@@ -138,19 +140,19 @@ def train_program(
                     state = chunk.snapshot.state if chunk.snapshot else state
             if steps_taken(state) < config.steps:
                 run.save()
-                raise Interrupted(
-                    stop.signal or signal.SIGTERM,
-                    f"stopped at step {steps_taken(state)}: the same command continues from there",
-                )
+                raise interrupted(stop.signal, f"at step {steps_taken(state)}")
             summary = run.finish(state, progress.speed())
             files = ", ".join(map(str, run.files_to_open()))
             distributed.print_lines(*run.take_messages(), f"done: {files}")
         if more and should_stop():
-            raise Interrupted(
-                stop.signal or signal.SIGTERM,
-                "stopped before the next program: the same command continues with it",
-            )
+            raise interrupted(stop.signal, "before the next program")
         return summary
+
+
+def interrupted(number: int | None, where: str) -> Interrupted:
+    """Returns the error of a run that a signal, or a failure to write, stopped somewhere."""
+    message = f"stopped {where}: the same command continues from there"
+    return Interrupted(number or signal.SIGTERM, message)
 
 
 def load_dataset(config: Config) -> tuple:
@@ -257,27 +259,6 @@ def make_plan(config: Config, program, arguments: tuple, begin: int):
         checkpoint_every=config.checkpoint_every,
         evaluate_every=config.evaluate_every,
     )
-
-
-def choose_out(config: Config, dataset) -> Path:
-    """Returns the run directory.
-
-    Raises `UsageError` for one in a folder of pictures: those of the run would become data.
-    """
-    last = f"-{config.seed + config.seeds - 1}" if config.seeds > 1 else ""
-    last += "".join(f"-{axis}" for axis in config.axes)
-    out = (
-        config.out
-        or Path("runs") / f"{dataset.name}-{config.recipe or config.network}-{config.seed}{last}"
-    )
-    if config.data_file is not None and config.data_file.is_dir():
-        data = config.data_file.resolve()
-        if data in (whole := out.resolve(), *whole.parents):
-            raise UsageError(
-                f"the run directory {out} lies in --data-file {config.data_file}, where the "
-                "pictures of the run would become data: choose an --out elsewhere"
-            )
-    return out
 
 
 def set_up_jax(config: Config) -> None:

@@ -31,7 +31,8 @@ from jaxgan.evaluation.results import expand_sweeps
 from jaxgan.outputs import sweep
 from jaxgan.parallel.members import Member, for_members
 from jaxgan.runs import axes, build
-from jaxgan.runs.config import GROUPS, Config, with_first_values
+from jaxgan.runs.axis_values import with_first_values
+from jaxgan.runs.config import GROUPS, Config
 from jaxgan.runs.numbers import number_settings, numbers_of
 from jaxgan.runs.run import Run
 

@@ -99,7 +99,7 @@ def test_paths_without_a_generator_say_why(finished, seeds, tmp_path):
         (tmp_path / "none", "none: it does not exist"),
         (finished / "metrics.jsonl", "it is a file"),
         (tmp_path, "neither a run directory nor the folder of a generator"),
-        (seeds / "generator", "those of the seeds 5, 6, 7: choose one"),
+        (seeds / "generator", "it holds several .5, 6, 7.: choose one"),
     ):
         with pytest.raises(RunError, match=message):
             load_generator(path)

@@ -10,12 +10,17 @@ from jaxgan.files import read_json
 from jaxgan.losses import LOSSES
 from jaxgan.outputs.curves import Curve, Panel, make_panels
 from jaxgan.outputs.logged_metrics import LoggedMetrics, read_metrics
-from jaxgan.outputs.report_pictures import Picture, draw_interpolation, embed, read_frames
+from jaxgan.outputs.report_pictures import Picture, draw_interpolation, read_frames
 from jaxgan.outputs.report_plots import draw_panel
-from jaxgan.outputs.report_settings import all_settings, changed_settings, differing_settings
+from jaxgan.outputs.report_settings import (
+    all_settings,
+    changed_settings,
+    differing_settings,
+    format_seconds,
+)
+from jaxgan.outputs.report_sweep import Sweep, gather_sweeps, read_sweep
 from jaxgan.outputs.run_names import name_runs
 from jaxgan.outputs.stored_scores import Scores, compare_scores, last_scores, read_scores
-from jaxgan.outputs.sweep import PICTURE, SWEEP, describe_table, make_table
 from jaxgan.runs.config import Config
 from jaxgan.runs.description import Description, describe_changes
 from jaxgan.runs.plots import FRAMES
@@ -55,26 +60,10 @@ class DrawnPanel(NamedTuple):
     legend: Pairs
 
 
-class Sweep(NamedTuple):
-    """The comparison of the settings of which a run has several values.
-
-    axes: how many columns are settings. rows: cells. caption: what they are. picture: scores
-    against each setting.
-    """
-
-    name: str
-    axes: int
-    titles: list[str]
-    rows: list[list[str]]
-    caption: str
-    picture: Picture | None
-
-
 class Section(NamedTuple):
     """Everything that a report says of one run; pairs are names and values.
 
-    sweep: the comparison of its settings; None if they have one value each, or for a run that is a
-    part of a sweep.
+    sweep: the comparison of settings with several values, if that is in the run's own folder.
     """
 
     overview: Overview
@@ -109,10 +98,9 @@ class Comparison(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The content of a report.
+    """The content of a report. left_out: the number of runs that have no section.
 
-    sweeps: of folders that have several of the runs. left_out: the number of runs that have no
-    section.
+    sweeps: of folders that have several of the runs.
     """
 
     title: str
@@ -142,7 +130,7 @@ def gather_report(runs: Sequence[Path]) -> Report:
     return Report(
         title=f"{len(overviews)} runs" if several else overviews[0].name,
         comparison=compare_runs(overviews) if several else None,
-        sweeps=gather_sweeps(overviews),
+        sweeps=gather_sweeps([run.path for run in overviews if run.about.config.axes]),
         sections=[gather_section(overview, frames) for overview in shown],
         left_out=len(overviews) - len(shown),
     )
@@ -164,24 +152,6 @@ def compare_runs(runs: Sequence[Overview]) -> Comparison:
         {run.name: run.about.dataset.fingerprint for run in runs},
     )
     return Comparison([run.name for run in runs], columns, scores, remark)
-
-
-def gather_sweeps(runs: Sequence[Overview]) -> list[Sweep]:
-    """Returns the comparisons of settings in the folders of runs that are parts of a sweep."""
-    parts = [run.path for run in runs if run.about.config.axes]
-    folders = dict.fromkeys(path.parent for path in parts if not (path / SWEEP).exists())
-    return [sweep for folder in folders if (sweep := read_sweep(folder)) is not None]
-
-
-def read_sweep(folder: Path) -> Sweep | None:
-    """Returns the comparison of settings in a folder; None if there is none, or a damaged one."""
-    content = read_json(folder / SWEEP)
-    try:
-        titles, *rows = make_table(content)
-        caption, axes = describe_table(content), len(content["axes"])
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return None
-    return Sweep(folder.name, axes, titles, rows, caption, embed(folder / PICTURE))
 
 
 def gather_section(run: Overview, most_frames: int) -> Section:
@@ -296,17 +266,6 @@ def _speed(summary: dict) -> Pairs:
     if (seconds := _number(summary.get("seconds"))) is not None:
         pairs.append(("Time", f"{format_seconds(seconds)}, from its last start to its end"))
     return pairs
-
-
-def format_seconds(seconds: float) -> str:
-    """Returns a duration in words, such as 4 min 12 s."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [(hours, "h"), (minutes, "min"), (seconds, "s")]
-    first = next((i for i, (count, _) in enumerate(parts) if count), 2)
-    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
 
 
 def _digests(run: Overview) -> Pairs:

@@ -29,6 +29,17 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
+def format_seconds(seconds: float) -> str:
+    """Returns a duration in words, such as 4 min 12 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (seconds, "s")]
+    first = next((i for i, (count, _) in enumerate(parts) if count), 2)
+    return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2])
+
+
 def changed_settings(config: Config) -> list[tuple[str, str, str]]:
     """Returns the settings that differ from the defaults: their flags, values and defaults."""
     return [

@@ -4,16 +4,15 @@ Those of the method are in `method_settings.py`, those of the data in `jaxgan.da
 """
 
 import dataclasses
-import functools
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from jaxgan.constraints import Count, Index, Range, check_fields
 from jaxgan.data_settings import DataSettings
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths
+from jaxgan.runs.axis_values import arrange_axes
 from jaxgan.runs.method_settings import (
     AugmentationSettings,
     AverageSettings,
@@ -166,31 +165,7 @@ class Config(
 
     def __post_init__(self):
         expand_paths(self, "data_dir", "data_file", "out", "inception", "init_from")
-        # The order of the members does not depend on that of the flags.
-        order = [field.name for field in dataclasses.fields(self)]
-        known = sorted(self.axes, key=lambda name: order.index(name) if name in order else 0)
-        axes = {name: _as_declared(name, self.axes[name]) for name in known}
-        object.__setattr__(self, "axes", axes)
-
-
-def with_first_values(config: Config) -> Config:
-    """Returns the configuration in which a setting with several values itself has the first one."""
-    fields = dataclasses.fields(config)
-    single = {field.name for field in fields if not isinstance(field.default, bool | tuple)}
-    first = {name: own[0] for name, own in config.axes.items() if own and name in single}
-    return dataclasses.replace(config, **first)
-
-
-def _as_declared(name: str, values: Iterable) -> tuple:
-    """Returns the values of a setting, integers as floats if the setting is a float."""
-    hint = str(_hints().get(name))
-    as_float = "float" in hint and "int" not in hint
-    return tuple(float(v) if as_float and type(v) is int else v for v in values)
-
-
-@functools.cache
-def _hints() -> dict[str, Any]:
-    return get_type_hints(Config)
+        object.__setattr__(self, "axes", arrange_axes(type(self), self.axes))
 
 
 BOOKKEEPING = frozenset(
