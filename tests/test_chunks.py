@@ -251,9 +251,9 @@ def test_operation_count_includes_every_scan_step(dataset):
         state = jax.eval_shape(model.init, KEY)
         return count_operations(jax.make_jaxpr(train)(KEY, state, dataset).jaxpr)
 
-    one = count(1, 1)
-    assert count(1, 7) == 7 * one
-    assert count(5, 1) > 2.5 * one
+    two = count(1, 2)
+    assert count(1, 14) == 7 * two
+    assert count(5, 2) > 2.5 * two
 
 
 def test_matmul_counts_two_operations_per_term():

@@ -38,9 +38,29 @@ def scan_steps(gan: GAN, images_per_step: int, length: int) -> Callable:
     step = _step_of_scan(gan, images_per_step)
 
     def train(key: jax.Array | Member, state: GANState, dataset):
+        if length == 1:
+            return _loop_once(lambda state: step(key, state, dataset), state)
         return lax.scan(lambda state, _: step(key, state, dataset), state, length=length)
 
     return train
+
+
+def _loop_once(step: Callable, state: GANState) -> tuple[GANState, Metrics]:
+    """Returns what a scan of length 1 returns, from a loop whose length is not known to XLA.
+
+    XLA removes a loop of known length 1 and fuses the step in another way, which rounds otherwise.
+    """
+    shapes = jax.eval_shape(step, state)[1]
+    metrics = jax.tree.map(lambda each: jnp.zeros((1, *each.shape), each.dtype), shapes)
+    end = lax.optimization_barrier(jnp.int32(1))
+
+    def body(carry):
+        index, state, metrics = carry
+        state, new = step(state)
+        metrics = jax.tree.map(lambda rows, row: rows.at[index].set(row), metrics, new)
+        return index + 1, state, metrics
+
+    return lax.while_loop(lambda carry: carry[0] < end, body, (0, state, metrics))[1:]
 
 
 @lru_cache(maxsize=2)
