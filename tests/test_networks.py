@@ -12,7 +12,7 @@ from jax import lax
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.losses import LOSSES, HeadOutputs, auxiliary_classifier, rotation, slicing
-from jaxgan.networks import NETWORKS, Heads, NetworkOptions, conv, dcgan, mlp, r3gan, resnet
+from jaxgan.networks import NETWORKS, Heads, NetworkOptions, conv, dcgan, maxout, mlp, r3gan, resnet
 from jaxgan.networks.heads import projection_head
 from jaxgan.networks.norms import NORMS, has_bias, normalize
 from jaxgan.networks.options import DEFAULTS
@@ -26,7 +26,7 @@ from jaxgan.trees import leaves_by_path
 
 KEY = jax.random.key(0)
 SHAPES = [(28, 28, 1), (32, 32, 3), (8, 8, 2)]
-CONVOLUTIONAL = [name for name in NETWORKS if name != "mlp"]
+CONVOLUTIONAL = [name for name in NETWORKS if name not in ("mlp", "maxout")]
 
 
 def shapes_of(generator, discriminator, latent_size=100, **settings):
@@ -75,6 +75,26 @@ def test_parameter_counts_match_the_papers():
     generator = 100 * 6272 + 2 * 128 + 16 * 128 * 64 + 2 * 64 + 16 * 64 + 1
     discriminator = 16 * 64 + 64 + 16 * 64 * 128 + 2 * 128 + 6272 + 1
     assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+    # PacGAN for mixtures: 2-400-400-400-400-2, and three layers of 200 units with 5 pieces each.
+    for pack in (1, 4):
+        state = shapes_of(*maxout((2,), False), latent_size=2, pack=pack)
+        generator = 2 * 400 + 3 * 400 * 400 + 4 * 2 * 400 + 400 * 2 + 2
+        discriminator = (2 * pack + 1) * 1000 + 2 * 201 * 1000 + 201
+        assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+
+
+def test_maxout_is_the_largest_of_linear_functions():
+    _, discriminator = maxout((2,), False, 3)
+    points = jax.random.normal(KEY, (5, 2))
+    variables = discriminator.init(KEY, points)
+    x = np.asarray(points)
+    for layer in ("Dense_0", "Dense_1", "Dense_2"):
+        weights = jax.tree.map(np.asarray, variables["params"][layer])
+        pieces = (x @ weights["kernel"] + weights["bias"]).reshape(5, 5, 3)
+        x = pieces.max(axis=1)
+    last = variables["params"]["Dense_3"]
+    expected = (x @ last["kernel"] + last["bias"])[:, 0]
+    np.testing.assert_allclose(discriminator.apply(variables, points), expected, atol=1e-6)
 
 
 CONDITIONAL = NetworkOptions(g_conditioning="norm")
@@ -112,7 +132,7 @@ NORMED = [
     for name in NETWORKS
     for norm in NORMS
     for conditioning in ("embedding", "norm")
-    if (name, norm) != ("mlp", "instance")
+    if norm != "instance" or name in CONVOLUTIONAL
     if conditioning == "embedding" or norm in ACTIVATION_NORMS
 ]
 
@@ -447,12 +467,13 @@ def test_r3gan_logits_are_products_with_the_class_embedding():
     np.testing.assert_array_equal(network.apply({"params": silent}, x, labels), [0, 0])
 
 
-STEP = {"mlp": {}, "dcgan": {}, "resnet": {"loss": "hinge"}, "r3gan": {"loss": "relativistic"}}
+LOSS_OF = {"resnet": "hinge", "r3gan": "relativistic"}
+"""The losses of families, if they are not the default."""
 
 
 def make_model(name, dtype, options=DEFAULTS, size=8):
     generator, discriminator = NETWORKS[name]((size, size, 1), True, 16, 3, options)
-    loss = LOSSES[STEP[name].get("loss", "non_saturating")]()
+    loss = LOSSES[LOSS_OF.get(name, "non_saturating")]()
     if options.heads.conditioning == "auxiliary_classifier":
         loss = slicing(rotation(auxiliary_classifier(loss, 1.0), 1.0, 1.0))
     return gan(generator, discriminator, loss=loss, num_classes=3, latent_size=8, dtype=dtype)

@@ -10,11 +10,12 @@ To add a family, write its file and add it to `NETWORKS`.
 """
 
 from jaxgan.networks.dcgan import dcgan
+from jaxgan.networks.maxout import maxout
 from jaxgan.networks.mlp import mlp
 from jaxgan.networks.options import Heads, NetworkOptions
 from jaxgan.networks.r3gan import r3gan
 from jaxgan.networks.resnet import resnet
 
-NETWORKS = {"mlp": mlp, "dcgan": dcgan, "resnet": resnet, "r3gan": r3gan}
+NETWORKS = {"mlp": mlp, "dcgan": dcgan, "resnet": resnet, "r3gan": r3gan, "maxout": maxout}
 
-__all__ = ["NETWORKS", "Heads", "NetworkOptions", "dcgan", "mlp", "r3gan", "resnet"]
+__all__ = ["NETWORKS", "Heads", "NetworkOptions", "dcgan", "maxout", "mlp", "r3gan", "resnet"]

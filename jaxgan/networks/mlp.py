@@ -19,7 +19,7 @@ class Generator(nn.Module):
     shape: shape of one example, such as `(28, 28, 1)`.
     features: widths of the hidden layers.
     output: activation of the last layer; `nn.tanh` for images in [-1, 1].
-    norm: of the hidden layers. conditioning: see `NetworkOptions`.
+    norm: of the hidden layers. conditioning: see `NetworkOptions`. kernel_init: of the layers.
     """
 
     shape: Sequence[int]
@@ -28,17 +28,19 @@ class Generator(nn.Module):
     num_classes: int | None = None
     norm: str = "none"
     conditioning: str = "embedding"
+    kernel_init: Callable = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
         """Returns examples `[n, *shape]`."""
         classes = ClassInput(labels, self.num_classes, self.conditioning)
         x = classes.append_to(latents)
+        dense = partial(Dense, kernel_init=self.kernel_init)
         for width in self.features:
-            layer = Dense(width, use_bias=has_bias(self.norm))
+            layer = dense(width, use_bias=has_bias(self.norm))
             x = normalize_weights(layer, self.norm, train)(x)
             x = nn.relu(normalize(x, self.norm, train, **classes.of_norms))
-        x = normalize_weights(Dense(math.prod(self.shape)), self.norm, train)(x)
+        x = normalize_weights(dense(math.prod(self.shape)), self.norm, train)(x)
         return self.output(x).reshape(-1, *self.shape)
 
 
