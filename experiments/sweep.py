@@ -6,6 +6,10 @@ It trains the MNIST exercise with every combination of five learning rates and f
 three seeds each, in two programs (R1 with a weight of 0 leaves it out), and evaluates all 60
 members. The table and the picture show FID against each of the two settings, with the standard
 deviation over the seeds. A run that was stopped is continued.
+
+After 2,000 steps and with two seeds, the largest values are the best: FID 6.4 with a rate of 1e-3
+and a weight of 1, and 25.3 with the usual 2e-4 without R1 (`experiments/results/sweep.md`). On two
+cores these 40 members take about 12 minutes.
 """
 
 import shutil

@@ -437,6 +437,12 @@ def test_the_picture_has_a_line_for_each_combination_of_the_others(grid):
     content["axes"]["r1"].reverse()  # Points are joined from the left to the right.
     first, _ = sweep.draw_sweep(content).axes
     assert [line.lines[0].get_ydata().tolist() for line in first.containers] == expected
+    assert first.get_yscale() == "linear"
+    content["axes"]["learning_rate"].reverse()
+    content["combinations"][0]["mean"]["g_loss"] *= 100
+    first, _ = sweep.draw_sweep(content).axes
+    assert [text.get_text() for text in first.get_legend().get_texts()] == names[::-1]
+    assert first.get_yscale() == "log"
 
 
 def parse(monkeypatch, line: str) -> Config:

@@ -217,20 +217,22 @@ def draw_sweep(content: dict):
     """
     from matplotlib.figure import Figure
 
-    axes, rows = content["axes"], content["combinations"]
+    axes = content["axes"]
+    order = lambda row: [values.index(row["settings"][axis]) for axis, values in axes.items()]
+    rows = sorted(content["combinations"], key=order)
     score = content["ranked_by"] or "g_loss"
     figure = Figure(figsize=(4.5 * len(axes), 3.6), layout="constrained")
     panels = figure.subplots(1, len(axes), squeeze=False)[0]
     for panel, (axis, values) in zip(panels, axes.items(), strict=True):
         lines: dict[str, list[dict]] = {}
         for row in rows:
-            others = {name: own for name, own in row["settings"].items() if name != axis}
+            others = {name: value for name, value in row["settings"].items() if name != axis}
             lines.setdefault(name_of(others), []).append(row)
         places = _places(panel, values)
-        for name in sorted(lines):
+        for name, own in lines.items():
             points = [
                 (places[values.index(row["settings"][axis])], row["mean"][score], row["std"])
-                for row in lines[name]
+                for row in own
                 if score in row["mean"]
             ]
             points.sort(key=lambda point: point[0])
@@ -239,6 +241,9 @@ def draw_sweep(content: dict):
             panel.errorbar(x, y, error, label=name or None, marker="o", capsize=3, linewidth=1)
         title = BY_NAME[score].title if score in BY_NAME else score
         panel.set(xlabel=axis, ylabel=title)
+        found = [row["mean"][score] for row in rows if score in row["mean"]]
+        if found and _spans_decades(found):
+            panel.set_yscale("log")
         panel.grid(alpha=0.3)
         if 1 < len(lines) <= MOST_LINES:
             panel.legend(fontsize="x-small")
@@ -248,10 +253,15 @@ def draw_sweep(content: dict):
 def _places(panel, values: Sequence) -> list[float]:
     """Returns where values stand on the horizontal axis of a panel, and labels them."""
     numbers = all(isinstance(value, int | float) for value in values)
-    if numbers and min(values) > 0 and max(values) >= 10 * min(values):
+    if numbers and _spans_decades(values):
         panel.set_xscale("log")
         return [float(value) for value in values]
     if numbers:
         return [float(value) for value in values]
     panel.set_xticks(range(len(values)), [str(value) for value in values])
     return [float(i) for i in range(len(values))]
+
+
+def _spans_decades(values: Sequence[float]) -> bool:
+    """Returns whether a logarithmic scale suits positive values."""
+    return min(values) > 0 and max(values) >= 10 * min(values)
