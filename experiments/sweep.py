@@ -9,7 +9,7 @@ deviation over the seeds. A run that was stopped is continued.
 
 After 2,000 steps and with two seeds, the largest values are the best: FID 6.4 with a rate of 1e-3
 and a weight of 1, and 25.3 with the usual 2e-4 without R1 (`experiments/results/sweep.md`). On two
-cores these 40 members take about 12 minutes.
+cores these 40 members take less than half an hour.
 """
 
 import shutil

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import tyro
@@ -81,13 +82,16 @@ def settings_of(method: str, steps: int) -> dict:
 
 
 def fid_of(method: str, steps: int, seeds: int, data_dir: Path | None, work: Path) -> float:
-    """Returns the mean FID over the seeds of a method after some steps, and notes it in a file."""
+    """Returns the mean FID over the seeds of a method after some steps, and keeps it in a file.
+
+    So a search that was stopped is continued. Raises `UsageError` if the method's settings changed.
+    """
     settings = {"recipe": "classic"} | settings_of(method, steps)
     folder = work / method.replace(" ", "_").replace(",", "")
     paths = tuple(folder / str(seed) for seed in range(seeds))
-    note = folder / f"fid_{steps}_{seeds}.json"
-    if note.exists():
-        return json.loads(note.read_text())
+    kept = folder / f"fid_{steps}_{seeds}.json"
+    if kept.exists() and (found := json.loads(kept.read_text()))["settings"] == settings:
+        return found["fid"]
     for seed, out in enumerate(paths):
         config = recipes.make_config(
             dataset="mnist", data_dir=data_dir, seed=seed, out=out, **settings
@@ -95,7 +99,7 @@ def fid_of(method: str, steps: int, seeds: int, data_dir: Path | None, work: Pat
         train.main(config)
     found = evaluate.main(evaluate.Config(paths, data_dir=data_dir, repeats=1, cas=False))
     fid = statistics.fmean(each["mean"]["fid"] for each in found.values())
-    note.write_text(json.dumps(fid))
+    kept.write_text(json.dumps({"settings": settings, "fid": fid}))
     return fid
 
 
@@ -134,7 +138,7 @@ def time_to_quality(
     data_dir: Path | None = None,
     work: Path = Path("runs/time_to_quality"),
     results: Path | None = None,
-    methods: tuple[str, ...] = tuple(METHODS),
+    methods: tuple[Literal[tuple(METHODS)], ...] = tuple(METHODS),
     exercise: int | None = None,
 ) -> None:
     """Measures, and prints the ratios; or trains the exercise alone, with the seed `exercise`."""
