@@ -1,6 +1,6 @@
 """Do samples of a GAN, trained on few digits, help a classifier of those few digits?
 
-    python experiments/augment.py --data-dir ~/tensorflow_datasets
+    python -m experiments.augment --data-dir ~/tensorflow_datasets
 
 For N = 10, 50 and 500 real MNIST digits of each class, drawn anew for each seed, a conditional GAN
 is trained on those digits alone. A classifier is then trained on the digits, on samples of the GAN,

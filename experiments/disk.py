@@ -1,7 +1,7 @@
 """How fast is training on data that stay on disk?
 
-    python experiments/disk.py
-    python experiments/disk.py --pictures 20000
+    python -m experiments.disk
+    python -m experiments.disk --pictures 20000
 
 The first trains the dcgan on random images of MNIST's size and number, in turn from memory and from
 a .npy file, and prints the ratio of their speeds. The second reads that many JPEG files of 64 x 64
@@ -23,8 +23,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import tyro
-from speed import machine, measured, paired
 
+from experiments.speed import machine, measured, paired
 from jaxgan import data
 from jaxgan.data.pictures import Decoding, decode
 from jaxgan.data.prefetch import Reader

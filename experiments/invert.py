@@ -1,6 +1,6 @@
 """Does a GAN fill in a missing quarter of a digit better than simple methods do?
 
-    python experiments/invert.py runs/mnist --data-dir ~/tensorflow_datasets
+    python -m experiments.invert runs/mnist --data-dir ~/tensorflow_datasets
 
 One random quadrant of each of 100 test images is missing. It is filled in by the GAN of a run
 (`python -m jaxgan.invert`), from the training image that is nearest by the visible pixels, from the

@@ -5,7 +5,7 @@ ten, and is still getting better after fifty: its FID (features of the classifie
 the package) falls from 14.6 at 5 epochs to 7.7, 4.0 and 2.5 at 10, 20 and 50, where real digits
 score 0.03; 77 % of the real digits then lie near generated ones. Seeds differ by 4 to 6 % of that.
 
-    python experiments/mnist_mlp.py --data-dir ~/tensorflow_datasets
+    python -m experiments.mnist_mlp --data-dir ~/tensorflow_datasets
 
 It trains each seed for one epoch, evaluates the averaged generator, continues to five epochs, and
 so on; 10,000 samples against the test split. What was stopped is continued.

@@ -5,7 +5,7 @@ right thickness and mostly digits, the mlp with specks around them; none falls i
 drawing one digit alone. The resnet and the r3gan are narrow, and the samples are not meant to rank
 them.
 
-    python experiments/networks.py --data-dir ~/tensorflow_datasets
+    python -m experiments.networks --data-dir ~/tensorflow_datasets
 
 Measured with seed 0 on 2 cores of an AMD EPYC (jax 0.10.2). The last samples are in
 `experiments/results/networks.png`; the runs are in `runs/networks/`.

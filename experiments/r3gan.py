@@ -1,7 +1,7 @@
 """How fast R3GAN trains on this device, and how good it is after a few minutes.
 
-    python experiments/r3gan.py speed
-    python experiments/r3gan.py train --minutes 8 --data-dir ~/tensorflow_datasets
+    python -m experiments.r3gan speed
+    python -m experiments.r3gan train --minutes 8 --data-dir ~/tensorflow_datasets
 
 `speed` times compiled calls of ten steps of `--recipe r3gan_stacked_mnist`, with the widths, batch
 sizes and precisions in `SIZES`. `train` trains on MNIST padded to 32 x 32 and on stacked MNIST with
@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-import budget
+from experiments import budget
 
 SHARED = "--recipe r3gan_stacked_mnist --image-size 32 --width 256 --batch-size 256"
 DATA = {"mnist": "--dataset mnist", "stacked_mnist": ""}

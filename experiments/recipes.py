@@ -1,6 +1,6 @@
 """Every recipe on MNIST digits, after the same time: FID, precision and recall of three seeds.
 
-    python experiments/recipes.py --data-dir ~/tensorflow_datasets [RECIPE ...]
+    python -m experiments.recipes --data-dir ~/tensorflow_datasets [RECIPE ...]
 
 The seeds are trained together, for three times `--seconds` of all cores after compilation, or for
 20,000 steps, whichever comes first. The time is that of the process: other work on the machine does
@@ -18,8 +18,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import budget
-
+from experiments import budget
 from jaxgan.runs.recipes import RECIPES
 
 SEEDS = 3

@@ -4,7 +4,7 @@ Claim: even of means over 1,250 steps, a seed's loss of the generator differs fr
 (one standard deviation over 8 seeds), its norms of gradients by 6 to 9 %; a difference between two
 methods that is not larger than that, and was seen with one seed, says nothing.
 
-    python experiments/seeds.py --data-dir ~/tensorflow_datasets
+    python -m experiments.seeds --data-dir ~/tensorflow_datasets
 
 It trains 8 seeds of the MNIST exercise in one program, for five epochs, prints a table of each
 seed's means over the last quarter of the steps, their mean and standard deviation over the seeds,

@@ -2,9 +2,9 @@
 
 Commands, each of which takes one to eight minutes and wants torch for the comparison:
 
-    python experiments/speed.py --network mlp --batch-size 64
-    python experiments/speed.py --network dcgan --images-a-round 1280
-    python experiments/speed.py --network resnet --images-a-round 128 --rounds 5
+    python -m experiments.speed --network mlp --batch-size 64
+    python -m experiments.speed --network dcgan --images-a-round 1280
+    python -m experiments.speed --network resnet --images-a-round 128 --rounds 5
 
 Each round measures in turn, in one process: the scanned step, PyTorch's eager and compiled loops of
 the same exercise (`pytorch.py`), and a float32 matrix product. A round in which that product is
@@ -117,7 +117,7 @@ def step_line(config: Config, steps: int, rounds: int) -> dict:
     data = noise(config.network)
     loops = {"jaxgan": scanned_loop(config, data, steps)}
     with contextlib.suppress(ImportError):
-        import pytorch
+        from experiments import pytorch
 
         size = config.batch_size, steps, config.precision
         loops |= pytorch.loops(config.network, data.shape, *size)

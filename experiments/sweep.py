@@ -1,6 +1,6 @@
 """Which learning rate, and which weight of R1, does the classic exercise want?
 
-    python experiments/sweep.py --data-dir ~/tensorflow_datasets
+    python -m experiments.sweep --data-dir ~/tensorflow_datasets
 
 It trains the MNIST exercise with every combination of five learning rates and four weights of R1,
 three seeds each, in two programs (R1 with a weight of 0 leaves it out), and evaluates all 60

@@ -1,6 +1,6 @@
 """How soon is a GAN as good as the classic exercise after 20 epochs?
 
-    python experiments/time_to_quality.py --data-dir ~/tensorflow_datasets
+    python -m experiments.time_to_quality --data-dir ~/tensorflow_datasets
 
 The classic exercise, two three-layer perceptrons in PyTorch, is trained for 20 epochs of MNIST; the
 mean FID of its samples over the seeds is the target. For every method, it searches the number of
@@ -20,8 +20,8 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from speed import machine
 
+from experiments.speed import machine
 from jaxgan import data, evaluate, train
 from jaxgan.data_settings import DataSettings
 from jaxgan.runs import recipes
@@ -44,8 +44,9 @@ METHODS = {
 def train_exercise(seed: int, out: Path, data_dir: Path | None, epochs: int = EPOCHS) -> None:
     """Trains the exercise in PyTorch, and writes samples, uint8 `[n, 28, 28, 1]`."""
     import torch
-    from pytorch import NETWORKS as PLAYERS
-    from pytorch import cross_entropy
+
+    from experiments.pytorch import NETWORKS as PLAYERS
+    from experiments.pytorch import cross_entropy
 
     torch.manual_seed(seed)
     torch.set_num_threads(os.cpu_count())
@@ -145,7 +146,7 @@ def time_to_quality(
     work.mkdir(parents=True, exist_ok=True)
     if exercise is not None:
         return train_exercise(exercise, work / f"exercise-{exercise}.npy", data_dir)
-    this = [sys.executable, __file__, "--work", str(work)]
+    this = [sys.executable, "-m", "experiments.time_to_quality", "--work", str(work)]
     this += ["--data-dir", str(data_dir)] if data_dir else []
     paths = [work / f"exercise-{seed}.npy" for seed in range(seeds)]
     for seed, path in enumerate(paths):

@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import math
 from functools import partial
 
@@ -12,7 +13,18 @@ from jax import lax
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.losses import LOSSES, HeadOutputs, auxiliary_classifier, rotation, slicing
-from jaxgan.networks import NETWORKS, Heads, NetworkOptions, conv, dcgan, maxout, mlp, r3gan, resnet
+from jaxgan.networks import (
+    NETWORKS,
+    Heads,
+    NetworkOptions,
+    conv,
+    dcgan,
+    maxout,
+    mlp,
+    r3gan,
+    resnet,
+    stacked,
+)
 from jaxgan.networks.heads import projection_head
 from jaxgan.networks.norms import NORMS, has_bias, normalize
 from jaxgan.networks.options import DEFAULTS
@@ -80,6 +92,15 @@ def test_parameter_counts_match_the_papers():
         state = shapes_of(*maxout((2,), False), latent_size=2, pack=pack)
         generator = 2 * 400 + 3 * 400 * 400 + 4 * 2 * 400 + 400 * 2 + 2
         discriminator = (2 * pack + 1) * 1000 + 2 * 201 * 1000 + 201
+        assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+    # Unrolled GANs for stacked MNIST: 4x4x64, 7x7x32, 14x14x16, 28x28x8, 28x28x3, and back.
+    for width in (2, 4):
+        state = shapes_of(*stacked((28, 28, 3), width=width), latent_size=256)
+        channels = [64, 32, 16, 8]
+        layers = sum(9 * a * b for a, b in itertools.pairwise(channels))
+        generator = 256 * 1024 + layers + 2 * sum(channels) + 9 * 8 * 3 + 3
+        layers = 9 * (3 * width + width * 2 * width + 2 * width * 4 * width)
+        discriminator = layers + 2 * 7 * width + 4 * 4 * 4 * width + 1
         assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
 
 
@@ -260,13 +281,16 @@ def test_discriminators_have_the_heads_that_are_asked_for(name, num_classes):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_width_increases_the_parameter_counts(name):
     small, large = (shapes_of(*NETWORKS[name]((8, 8, 1), width=width)) for width in (8, 16))
-    assert count(small.generator) < count(large.generator)
+    fixed = name == "stacked"  # Its generator has one width.
+    assert (count(small.generator) < count(large.generator)) != fixed
     assert count(small.discriminator) < count(large.discriminator)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("shape", [(2,), (27, 27, 1), (100, 100, 1), (3, 3, 1)])
 def test_unsupported_shapes_are_rejected(name, shape):
+    if name == "stacked" and len(shape) == 3:
+        shape = shape[:2]  # It has images of any size.
     with pytest.raises(UsageError, match=f"--network {name}"):
         NETWORKS[name](shape)
 

@@ -15,7 +15,25 @@ from jaxgan.networks.mlp import mlp
 from jaxgan.networks.options import Heads, NetworkOptions
 from jaxgan.networks.r3gan import r3gan
 from jaxgan.networks.resnet import resnet
+from jaxgan.networks.stacked import stacked
 
-NETWORKS = {"mlp": mlp, "dcgan": dcgan, "resnet": resnet, "r3gan": r3gan, "maxout": maxout}
+NETWORKS = {
+    "mlp": mlp,
+    "dcgan": dcgan,
+    "resnet": resnet,
+    "r3gan": r3gan,
+    "maxout": maxout,
+    "stacked": stacked,
+}
 
-__all__ = ["NETWORKS", "Heads", "NetworkOptions", "dcgan", "maxout", "mlp", "r3gan", "resnet"]
+__all__ = [
+    "NETWORKS",
+    "Heads",
+    "NetworkOptions",
+    "dcgan",
+    "maxout",
+    "mlp",
+    "r3gan",
+    "resnet",
+    "stacked",
+]

@@ -267,7 +267,7 @@ def _check_classes(config: Config) -> None:
     }
     for flag, given in changed.items():
         refuse(given and not config.conditional, f"{flag} needs --conditional")
-    usual = "batch" if config.network in ("dcgan", "resnet") else "none"
+    usual = "none" if config.network in ("mlp", "r3gan") else "batch"
     refuse(
         config.g_conditioning == "norm" and (config.g_norm or usual) in ("none", "spectral"),
         "--g-conditioning norm needs --g-norm batch, layer or instance",

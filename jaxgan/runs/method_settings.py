@@ -19,7 +19,7 @@ from jaxgan.constraints import (
     Weight,
 )
 
-NetworkName = Literal["mlp", "dcgan", "resnet", "r3gan", "maxout"]
+NetworkName = Literal["mlp", "dcgan", "resnet", "r3gan", "maxout", "stacked"]
 NormName = Literal["none", "batch", "layer", "instance", "spectral"]
 LossName = Literal[
     "minimax",
@@ -43,15 +43,15 @@ class NetworkSettings:
     width: Count | None = None
     """base width of both networks; if not given, mlp: 256 hidden units (512 in the other layer),
     dcgan: 64 channels, r3gan: 256, resnet: 128 (256 in the generator) and, from 48 pixels on, 64,
-    maxout: 200 units (400 in the generator)"""
+    maxout: 200 units (400 in the generator), stacked: 4 channels of the discriminator alone"""
     widths: tuple[Count, ...] = ()
     """channels of r3gan at each size of the images, from the smallest; they replace --width"""
     g_norm: NormName | None = None
-    """normalization in the generator; if not given, batch for dcgan, resnet and maxout, else
-    none"""
+    """normalization in the generator; if not given, batch for dcgan, resnet, maxout and stacked,
+    else none"""
     d_norm: NormName | None = None
-    """normalization in the discriminator; if not given, spectral for resnet, batch for dcgan (none
-    with a gradient penalty), else none"""
+    """normalization in the discriminator; if not given, spectral for resnet, batch for dcgan and
+    stacked (none with a gradient penalty), else none"""
     latent_size: Count = 100
     """length of the generator's input vectors, drawn from N(0, 1)"""
     conditional: bool = False
