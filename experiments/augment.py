@@ -37,7 +37,7 @@ PER_CLASS = (10, 50, 500)
 SAMPLES = 5_000
 """Numbers of real digits of each class, and of samples that the classifier is trained on."""
 GAN = {"conditional": True, "augment": ("translation",)}
-"""What differs from `--recipe mnist`: with few digits, the discriminator must not know them all."""
+"""What differs from `--recipe mnist_mlp`: with few digits, the discriminator must not know them all."""
 
 
 def choose_digits(dataset: Images, per_class: int, seed: int) -> np.ndarray:
@@ -54,7 +54,7 @@ def draw_samples(few: Images, seed: int, options, root: Path) -> Images:
     batch_size = min(64, len(few.images) // 2)  # A step takes two batches.
     steps = options.gan_steps
     lengths = {"steps": steps, "decay_steps": steps, "batch_size": batch_size}
-    config = make_config("mnist", **GAN, **lengths, network=options.network, seed=seed)
+    config = make_config("mnist_mlp", **GAN, **lengths, network=options.network, seed=seed)
     settings = {"dataset": None, "data_file": file, "out": run, "sample_every": steps}
     with contextlib.redirect_stdout(sys.stderr):
         train.main(dataclasses.replace(config, **settings, checkpoint_every=steps))

@@ -53,8 +53,7 @@ class Record:
         names: what the line is of, such as {"method": "relativistic"}. evaluation: settings of
         `jaxgan.evaluate`. If all seeds diverge, the line has no scores.
         """
-        name = "-".join(filter(None, names.values()))
-        out = self.work / name.replace(" ", "_").replace("/", "_of_")
+        out = self.work / folder_name(names.values())
         data_dir = {} if config.data_file else {"data_dir": self.options.data_dir}
         config = dataclasses.replace(config, out=out, deterministic=True, **data_dir)
         asked = {**names, "settings": settings_of(config), "evaluation": evaluation}
@@ -74,6 +73,12 @@ class Record:
         with open(self.file, "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps({name: value for name, value in line.items() if name != "run"}))
+
+
+def folder_name(names: Iterable[str]) -> str:
+    """Returns the name of the folder of a run, from what the run is of."""
+    text = "-".join(name.removeprefix("--") for name in names if name)
+    return text.replace(" ", "_").replace("/", "_of_")
 
 
 def train_and_evaluate(config: Config, evaluation: dict) -> dict:

@@ -10,7 +10,6 @@ compiled programs in the cache. It appends a line of JSON for each to the file `
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,63 +17,23 @@ import time
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import tyro
 
+from experiments.exercise import BATCH, EPOCHS
 from experiments.speed import machine
-from jaxgan import data, evaluate, train
-from jaxgan.data_settings import DataSettings
+from jaxgan import evaluate, train
 from jaxgan.runs import recipes
 
-EPOCHS = 20
-BATCH = 64
-SAMPLES = 10_000
 STEPS = (150, 200, 300, 450, 700, 1_000, 1_500, 2_200, 3_300, 5_000, 7_500, 11_000, 17_000)
 NARROW = {"recipe": "san", "width": 32, "batch_size": 64, "learning_rate": 4e-3}
 METHODS = {
     "default": {},
-    "mnist": {"recipe": "mnist"},
+    "mnist_mlp": {"recipe": "mnist_mlp"},
     "dcgan": {"recipe": "dcgan"},
     "san of width 32": NARROW,
     "san of width 32, with labels": NARROW | {"conditional": True},
 }
 """Settings of the methods. The last one is told the digits' classes, which the exercise is not."""
-
-
-def train_exercise(seed: int, out: Path, data_dir: Path | None, epochs: int = EPOCHS) -> None:
-    """Trains the exercise in PyTorch, and writes samples, uint8 `[n, 28, 28, 1]`."""
-    import torch
-
-    from experiments.pytorch import NETWORKS as PLAYERS
-    from experiments.pytorch import cross_entropy
-
-    torch.manual_seed(seed)
-    torch.set_num_threads(os.cpu_count())
-    source = data.open_data(DataSettings(dataset="mnist", data_dir=data_dir)).load("train")
-    images = torch.from_numpy(np.asarray(source.images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    g, d = PLAYERS["mlp"](28, 1)
-    g_adam, d_adam = (
-        torch.optim.Adam(player.parameters(), 2e-4, (0.5, 0.999), fused=True) for player in (g, d)
-    )
-    ones, zeros = torch.ones(BATCH, 1), torch.zeros(BATCH, 1)
-    for _ in range(epochs):
-        for indices in torch.randperm(len(images)).split(BATCH):
-            if len(indices) < BATCH:
-                continue
-            fake = g(torch.randn(BATCH, 100))
-            loss = cross_entropy(d(images[indices]), ones) + cross_entropy(d(fake.detach()), zeros)
-            d_adam.zero_grad()
-            loss.backward()
-            d_adam.step()
-            g_adam.zero_grad()
-            d.requires_grad_(False)
-            cross_entropy(d(fake), ones).backward()
-            d.requires_grad_(True)
-            g_adam.step()
-    with torch.no_grad():
-        fake = torch.cat([g(torch.randn(1_000, 100)) for _ in range(SAMPLES // 1_000)])
-    values = ((fake.permute(0, 2, 3, 1).numpy() + 1) * 127.5).round().clip(0, 255)
-    np.save(out, values.astype(np.uint8))
 
 
 def settings_of(method: str, steps: int) -> dict:
@@ -140,24 +99,21 @@ def time_to_quality(
     work: Path = Path("runs/time_to_quality"),
     results: Path | None = None,
     methods: tuple[Literal[tuple(METHODS)], ...] = tuple(METHODS),
-    exercise: int | None = None,
 ) -> None:
-    """Measures, and prints the ratios; or trains the exercise alone, with the seed `exercise`."""
+    """Measures, and prints the ratios."""
     work.mkdir(parents=True, exist_ok=True)
-    if exercise is not None:
-        return train_exercise(exercise, work / f"exercise-{exercise}.npy", data_dir)
-    this = [sys.executable, "-m", "experiments.time_to_quality", "--work", str(work)]
-    this += ["--data-dir", str(data_dir)] if data_dir else []
+    exercise = [sys.executable, "-m", "experiments.exercise"]
+    exercise += ["--data-dir", str(data_dir)] if data_dir else []
     paths = [work / f"exercise-{seed}.npy" for seed in range(seeds)]
     for seed, path in enumerate(paths):
         if not path.exists():
-            seconds_of([*this, "--exercise", str(seed)])
+            seconds_of([*exercise, str(path), "--seed", str(seed)])
     scores = evaluate.main(
         evaluate.Config(images=tuple(paths), dataset="mnist", data_dir=data_dir, cas=False)
     )
     target = statistics.fmean(each["mean"]["fid"] for each in scores.values())
     found = {method: steps_to(target, method, seeds, data_dir, work) for method in methods}
-    commands = {"exercise": [*this, "--exercise", "0"]}
+    commands = {"exercise": [*exercise, str(work / "timed.npy")]}
     for method, reached in found.items():
         if reached:
             commands[method] = command_of(method, reached[0], work / "timed", data_dir)
@@ -175,7 +131,6 @@ def time_to_quality(
         if results:
             with open(results, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
-    return None
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ BASES = {
         lambda real, fake: softplus(fake - real).mean() + 2 * 1.0 / 2 * NORM**2,
         lambda real, fake: softplus(real - fake).mean(),
     ),
-    "mnist": (
+    "mnist_mlp": (
         lambda real, fake: softplus(fake - real).mean() + 2 * 0.05 / 2 * NORM**2,
         lambda real, fake: softplus(real - fake).mean(),
     ),
@@ -136,7 +136,18 @@ BASES = {
         ("classic", "dcgan", "acgan"), (cross_entropy, lambda real, fake: softplus(-fake).mean())
     ),
     **dict.fromkeys(
-        ("sngan", "cgan", "reacgan", "ssgan", "crgan", "icrgan", "lecam", "diffaugment", "san"),
+        (
+            "sngan",
+            "cgan",
+            "reacgan",
+            "ssgan",
+            "crgan",
+            "icrgan",
+            "lecam",
+            "diffaugment",
+            "san",
+            "mnist",
+        ),
         (hinge, lambda real, fake: -fake.mean()),
     ),
 }
@@ -203,7 +214,7 @@ class Recorder:
 def test_losses_of_recipes_match_numpy(name):
     config = dataclasses.replace(RECIPES[name].config, lecam_start=0)
     loss = build.build_loss(config, config)
-    heads = name in ("acgan", "reacgan", "ssgan", "san")
+    heads = name in ("acgan", "reacgan", "ssgan", "san", "mnist")
     real, fake, near = jax.random.normal(KEY, (3, 8, 4, 4, 1))
     labels = jnp.array([0, 0, 0, 1, 1, 2, 2, 2])
     inputs = LossInputs(real, fake, KEY, 0, labels, near, loss.init())
@@ -243,7 +254,7 @@ def test_losses_of_recipes_match_numpy(name):
                 d_expected += cost
             else:
                 g_expected += cost
-    if name == "san":
+    if name in ("san", "mnist"):
         d_expected += 3 * (exact[1].mean() - exact[0].mean())
     np.testing.assert_allclose(d_value, d_expected, rtol=1e-4)
     np.testing.assert_allclose(g_value, g_expected, rtol=1e-4, atol=1e-5)

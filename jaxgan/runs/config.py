@@ -47,6 +47,7 @@ RecipeName = Literal[
     "r3gan",
     "r3gan_stacked_mnist",
     "mnist",
+    "mnist_mlp",
 ]
 
 
