@@ -1,20 +1,20 @@
 """How good a GAN of MNIST do five minutes on two CPU cores train?
 
-    python -m experiments.mnist --data-dir ~/tensorflow_datasets
+    python -m experiments.mnist --choose --data-dir ~/tensorflow_datasets
+    python -m experiments.mnist --picture mnist.png --data-dir ~/tensorflow_datasets
 
-Each of `CANDIDATES` is trained with one seed, with as many steps as take about five minutes here, and
-compared with 10,000 images of the training split. The best is `--recipe mnist`: it is trained with
-five other seeds, and compared once with the test split. So is the classic exercise in PyTorch
-(`experiments/exercise.py`, needs torch), trained as long, by the clock, as the recipe with the same
-seed. With labels, a GAN is told the classes of the digits, which the exercise is not. Nothing else
-should run on the machine.
+With `--choose`, each of `CANDIDATES` is trained with one seed, with as many steps as take about five
+minutes, and compared with 10,000 images of the training split. The best is `--recipe mnist`.
+
+Without it, `--recipe mnist` is trained with five other seeds, and compared once with the test split.
+So is the classic exercise in PyTorch (`experiments/exercise.py`, needs torch), trained for as many
+seconds as the recipe with the same seed: both are whole commands, timed from their start to their
+end. Nothing else should run on the machine. With labels, a GAN is told the classes of the digits,
+which the exercise is not.
 
 Results (`python -m experiments.tables`):
 
-| method | split | seeds | steps | seconds | FID | precision | recall | density | coverage | state_sha256 |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-
-Measured on .
+Not measured yet.
 """
 
 import dataclasses
@@ -22,14 +22,16 @@ import importlib.util
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from experiments import record
 from jaxgan import evaluate, sample
+from jaxgan.errors import RunError
 from jaxgan.runs import plots, recipes
+from jaxgan.runs.config import Config
 from jaxgan.runs.description import surroundings
 
 SEEDS = 5
@@ -38,11 +40,13 @@ SAN = {"recipe": "san", "ema_half_life": 20_000.0}
 NARROW = SAN | {"width": 32, "batch_size": 64, "learning_rate": 4e-3}
 WIDE = SAN | {"width": 64, "batch_size": 128, "learning_rate": 2e-3}
 LABELS = {"conditional": True}
+SMALL_BATCH = SAN | {"width": 32, "batch_size": 32, "learning_rate": 3e-3}
 CANDIDATES = {
-    "mlp, relativistic, R1, R2": ({"recipe": "mnist_mlp"}, 20_000),
-    "SAN of width 32": (NARROW, 11_000),
-    "SAN of width 32, with labels": (NARROW | LABELS, 9_000),
-    "SAN of width 64, with labels": (WIDE | LABELS, 1_900),
+    "mlp, relativistic + R1 + R2": ({"recipe": "mnist_mlp"}, 20_000),
+    "SAN, width 32": (NARROW, 11_000),
+    "SAN, width 32, labels": (NARROW | LABELS, 11_000),
+    "SAN, width 64, labels": (WIDE | LABELS, 1_900),
+    "SAN, width 32, labels, batches of 32": (SMALL_BATCH | LABELS, 20_000),
 }
 """Settings, and the number of steps, over which the learning rate decays."""
 RECIPE, STEPS = "mnist", 20_000
@@ -58,7 +62,7 @@ class Options(record.Options):
     """Choose a method by the training split, then train and evaluate it beside the exercise."""
 
     choose: bool = False
-    """train the candidates, and nothing else"""
+    """train only the candidates, and compare them with training images"""
     seeds: int = SEEDS
     """number of seeds of the recipe"""
     exercise_seeds: int = 3
@@ -71,19 +75,35 @@ def mnist(options: Options) -> None:
     """Does what `Options` says."""
     results = record.Record("mnist", options)
     samples = 200 if options.smoke else 10_000
-    for name, (settings, steps) in CANDIDATES.items() if options.choose else ():
-        config = make_config(2 if options.smoke else steps, settings, CHOOSING_SEED)
-        names = {"part": "choice", "method": name}
-        results.measure(names, config, samples=samples, against="train")
-    for seed in range(0 if options.choose else 1 if options.smoke else options.seeds):
-        config = make_config(2 if options.smoke else STEPS, {"recipe": RECIPE}, seed)
-        names = {"part": "test", "method": f"--recipe {RECIPE}", "seed": str(seed)}
-        line = results.measure(names, config, samples=samples)
-        if seed < options.exercise_seeds and importlib.util.find_spec("torch") is not None:
-            measure_exercise(results, seed, line["training_seconds"], samples)
-    if options.picture is not None:
-        draw_picture(options.picture, results.work)
+    if options.choose:
+        for name, (settings, steps) in CANDIDATES.items():
+            config = make_config(2 if options.smoke else steps, settings, CHOOSING_SEED)
+            names = {"part": "choice", "method": name}
+            results.measure(names, config, samples=samples, against="train")
+    else:
+        for seed in range(1 if options.smoke else options.seeds):
+            measure_recipe(results, seed, samples, seed < options.exercise_seeds)
+        if options.picture is not None:
+            draw_picture(options.picture, results)
     print(make_table(results.lines).to_markdown())
+
+
+def measure_recipe(results: record.Record, seed: int, samples: int, exercise: bool) -> None:
+    """Trains the recipe by its command, and evaluates it; then, if asked, also the exercise."""
+    config = make_config(2 if results.options.smoke else STEPS, {"recipe": RECIPE}, seed)
+    names = {"part": "test", "method": f"--recipe {RECIPE}", "seed": str(seed)}
+    config, begin = results.place(names, config), time.time()
+    if results.find(names, config, {"samples": samples}) is None:
+        command = [sys.executable, "-m", "jaxgan.train", *recipes.flags_of(config).split()]
+        subprocess.run([*command, "--recipe", RECIPE, "--overwrite"], check=True)
+        results.measure(names, config, {"command_seconds": time.time() - begin}, samples=samples)
+    line = results.find(names, config, {"samples": samples})
+    if not exercise:
+        return
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: the exercise in PyTorch is left out")
+        return
+    measure_exercise(results, seed, line["command_seconds"], samples)
 
 
 def make_config(steps: int, settings: dict, seed: int):
@@ -95,63 +115,73 @@ def make_config(steps: int, settings: dict, seed: int):
 
 def measure_exercise(results: record.Record, seed: int, seconds: float, samples: int) -> None:
     """Trains the exercise for some seconds, from the start of the command, and evaluates it."""
-    names = {"part": "test", "method": EXERCISE, "seed": str(seed)}
+    names = {"part": "test", "method": EXERCISE, "seed": str(seed), "budget": seconds}
     if any(line.items() >= names.items() for line in results.lines):
         return
-    path, begin = results.work / f"exercise-{seed}.npy", time.time()
+    path, data_dir, begin = exercise_path(results, seed), results.options.data_dir, time.time()
     command = [sys.executable, "-m", "experiments.exercise", str(path), "--seed", str(seed)]
     command += ["--until", str(begin + seconds)]
-    data_dir = results.options.data_dir
     command += ["--data-dir", str(data_dir)] if data_dir else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    taken = time.time() - begin
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RunError(f"the exercise in PyTorch failed: {done.stderr.strip()[-300:]}")
+    taken = round(time.time() - begin, 1)
     config = evaluate.Config(
         images=(path,), dataset="mnist", data_dir=data_dir, samples=samples, repeats=1
     )
     (found,) = evaluate.main(config).values()
     line = {**names, "settings": {"steps": int(done.stdout)}, "state_sha256": None}
-    line |= {"training_seconds": round(taken, 1), "scores": {str(seed): found["mean"]}}
-    results.add(line | {"diverged": {}, "seconds": round(taken, 1), "run": surroundings(1)})
+    line |= {"command_seconds": taken, "scores": {str(seed): found["mean"]}, "diverged": {}}
+    results.add(line | {"seconds": taken, "run": surroundings(1)})
+
+
+def exercise_path(results: record.Record, seed: int) -> Path:
+    """Returns the file of the samples of the exercise."""
+    return results.work / f"exercise-{seed}.npy"
 
 
 def make_table(lines: list[dict]) -> record.Table:
-    """Returns the table of the results: means over seeds."""
-    rows = []
+    """Returns the table of the results: means over seeds, and medians of steps and seconds."""
+    rows, split = [], {"choice": "training", "test": "test"}
     for part, method in dict.fromkeys((line["part"], line["method"]) for line in lines):
         own = [line for line in lines if (line["part"], line["method"]) == (part, method)]
-        seconds = np.median([line["training_seconds"] for line in own])
-        steps = np.median([line["settings"].get("steps", 20_000) for line in own])
-        scores = [
-            record.format_mean([v for line in own for v in record.scores_of(line, metric)], digits)
-            for metric, digits in COLUMNS.items()
+        seconds = [
+            line.get("command_seconds") or line["training_seconds"] or np.nan for line in own
         ]
-        split = "training" if part == "choice" else "test"
-        numbers = [f"{steps:,.0f}", f"{seconds:.0f}"]
-        digest = record.short_digest(own[0])
-        rows.append([method, split, str(len(own)), *numbers, *scores, digest])
-    titles = ["method", "split", "seeds", "steps", "seconds", *COLUMNS, "state_sha256"]
-    return record.Table([*titles[:5], "FID", *titles[6:]], rows)
+        steps = [line["settings"].get("steps", Config.steps) for line in own]
+        scores = {
+            metric: record.format_mean(
+                merge(record.scores_of(each, metric) for each in own), digits
+            )
+            for metric, digits in COLUMNS.items()
+        }
+        numbers = [str(len(own)), f"{np.median(steps):,.0f}", f"{np.median(seconds):.0f}"]
+        rows.append([method, split[part], *numbers, *scores.values(), record.short_digest(own[0])])
+    titles = ["method", "split", "seeds", "steps", "seconds", "FID", *[*COLUMNS][1:]]
+    return record.Table([*titles, "state_sha256 (first seed)"], rows)
 
 
-def draw_picture(path: Path, folder: Path) -> None:
-    """Draws samples of the exercise beside those of the recipe, both of the first seed.
+def merge(scores: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Returns the scores of the seeds of several runs together."""
+    return {seed: score for each in scores for seed, score in each.items()}
 
-    folder: that of the runs.
-    """
+
+def draw_picture(path: Path, results: record.Record) -> None:
+    """Draws samples of the exercise beside those of the recipe, both of the first seed."""
     from matplotlib.figure import Figure
 
-    drawn = folder / "samples.npy"
-    run = folder / record.folder_name(["test", f"--recipe {RECIPE}", "0"])
-    sample.main(sample.Config(run, num=SHOWN, out=drawn))
-    parts = {EXERCISE: folder / "exercise-0.npy", f"--recipe {RECIPE}": drawn}
+    drawn = results.work / "samples.npy"
+    names = {"part": "test", "method": f"--recipe {RECIPE}", "seed": "0"}
+    config = results.place(names, make_config(STEPS, {"recipe": RECIPE}, 0))
+    sample.main(sample.Config(config.out, num=SHOWN, out=drawn))
+    parts = {EXERCISE: exercise_path(results, 0), f"--recipe {RECIPE}": drawn}
     figure = Figure(figsize=(11, 2.6), layout="constrained")
     for axes, (name, file) in zip(figure.subplots(1, 2), parts.items(), strict=True):
-        axes.imshow(
-            plots.grid(np.load(file)[:SHOWN] / 127.5 - 1, columns=COLUMNS_SHOWN), cmap="gray"
-        )
+        images = np.load(file)[:SHOWN] / 127.5 - 1
+        axes.imshow(plots.grid(images, columns=COLUMNS_SHOWN), cmap="gray")
         axes.set(xticks=[], yticks=[], title=name)
     figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
-    mnist(tyro.cli(Options))
+    sys.exit(record.run(Options, mnist))

@@ -7,14 +7,13 @@
 
 import argparse
 import importlib
-import re
 import sys
 from pathlib import Path
 
 from experiments import record
 
-NAMES = ("mixtures", "losses", "stacked_mnist", "ablation")
-"""The experiments with a function `make_table`."""
+NAMES = ("mixtures", "stacked_mnist", "ablation")
+"""The experiments with results and a function `make_table`."""
 HEADING = "Results (`python -m experiments.tables`):\n"
 FOLDER = Path(__file__).parent
 README = FOLDER.parent / "README.md"
@@ -30,15 +29,18 @@ def in_docstring(text: str, name: str) -> str:
 
 
 def in_readme(text: str) -> str:
-    """Returns the README with the tables that it names in comments."""
-
-    def replace(match: re.Match) -> str:
-        lines = record.read_lines(record.RESULTS / f"{match[2]}.jsonl")
-        table = importlib.import_module(f"experiments.{match[2]}").make_table(lines)
-        return f"{match[1]}\n{table.to_markdown(digests=False)}\n{match[3]}"
-
-    pattern = r"(<!-- results of experiments/(\w+)\.py -->)\n.*?(<!-- end of results -->)"
-    return re.sub(pattern, replace, text, flags=re.DOTALL)
+    """Returns the README with the table of each experiment between two comments."""
+    for name in NAMES:
+        lines = record.read_lines(record.RESULTS / f"{name}.jsonl")
+        table = importlib.import_module(f"experiments.{name}").make_table(lines)
+        begin, end = f"<!-- results of experiments/{name}.py -->", "<!-- end of results -->"
+        before, _, rest = text.partition(f"{begin}\n")
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{README} lacks the lines {begin} and {end}")
+        content = f"{begin}\n\n{table.to_markdown(digests=False)}\n\n{end}"
+        text = before + content + after
+    return text
 
 
 def make_texts() -> dict[Path, str]:

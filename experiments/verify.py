@@ -7,6 +7,7 @@ same kind of machine with the same versions; if they differ, `jaxgan.verify` say
 """
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -37,11 +38,13 @@ def main() -> int:
     parser.add_argument("--data-dir", help="directory of TensorFlow Datasets")
     options = parser.parse_args()
     line = find_line(options.digest)
-    with tempfile.TemporaryDirectory() as folder:
-        config = Path(folder) / "config.json"
-        write_json(config, record.make_description(line))
-        sys.argv[1:] = ["--config", str(config), "--expect", line["state_sha256"]]
-        sys.argv += ["--data-dir", options.data_dir] if options.data_dir else []
+    data_dir = options.data_dir and str(Path(options.data_dir).expanduser().resolve())
+    name = f"published-{record.short_digest(line)}"  # The message begins with it.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        Path(name).mkdir()
+        write_json(Path(name) / "config.json", record.make_description(line))
+        sys.argv[1:] = ["--config", f"{name}/config.json", "--expect", line["state_sha256"]]
+        sys.argv += ["--data-dir", data_dir] if data_dir else []
         return verify.command()
 
 

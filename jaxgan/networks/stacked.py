@@ -52,7 +52,7 @@ class Generator(nn.Module):
         layer = partial(ConvTranspose, kernel_size=3, use_bias=use_bias, kernel_init=INIT)
         for (height, width), channels in zip(larger, CHANNELS[1:], strict=True):
             x = normed(layer(channels))(x)
-            # Of a size that is odd, the first row and the first column are too many.
+            # A layer doubles the size: crop the first row and column where the size is odd.
             x = nn.relu(norm(x[:, -height:, -width:]))
         return self.output(normed(Conv(self.shape[-1], kernel_init=INIT))(x))
 
@@ -93,7 +93,7 @@ def stacked(
 ) -> tuple[Generator, Discriminator]:
     """Returns the networks for stacked MNIST of Metz et al. 2017, with the norms of fjxmlzn/PacGAN.
 
-    The generator has 64, 32, 16 and 8 channels, with batch norm, and so has the discriminator.
+    The generator has 64, 32, 16 and 8 channels. Both networks have batch norm.
     shape: `(h, w, c)`. bounded: whether images lie in [-1, 1].
     width: channels of the discriminator's first convolution, 4 by default (D = 1/2 G; 2 for 1/4 G).
     Raises `UsageError` for options that the family does not have, and for other data than images.
