@@ -14,7 +14,15 @@ which the exercise is not.
 
 Results (`python -m experiments.tables`):
 
-Not measured yet.
+| method | split | seeds | steps | seconds | FID | precision | recall | density | coverage | state_sha256 (first seed) |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| mlp, relativistic + R1 + R2 | training | 1 | 20,000 | 155 | 2.53 | 0.73 | 0.71 | 0.60 | 0.67 | 2bc12c082eb4 |
+| SAN, width 32, batches of 64 | training | 1 | 11,000 | 234 | 1.80 | 0.64 | 0.85 | 0.46 | 0.57 | 4ab14c4c817a |
+| SAN with labels, width 32, batches of 32 | training | 1 | 20,000 | 264 | 0.08 | 0.83 | 0.79 | 0.85 | 0.89 | 5273a8dfea74 |
+| SAN with labels, width 48, batches of 64 | training | 1 | 6,000 | 272 | 0.08 | 0.83 | 0.80 | 0.84 | 0.89 | 9dda33984849 |
+| SAN with labels, width 64, batches of 128 | training | 1 | 1,800 | 298 | 0.12 | 0.80 | 0.81 | 0.75 | 0.85 | 60879920fa75 |
+
+Measured on 2 cores (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 5 runs, 22 minutes.
 """
 
 import dataclasses
@@ -37,19 +45,28 @@ from jaxgan.runs.description import surroundings
 SEEDS = 5
 CHOOSING_SEED = 1_000
 SAN = {"recipe": "san", "ema_half_life": 20_000.0}
-NARROW = SAN | {"width": 32, "batch_size": 64, "learning_rate": 4e-3}
-WIDE = SAN | {"width": 64, "batch_size": 128, "learning_rate": 2e-3}
-LABELS = {"conditional": True}
-SMALL_BATCH = SAN | {"width": 32, "batch_size": 32, "learning_rate": 3e-3}
+LABELS = SAN | {"conditional": True}
 CANDIDATES = {
     "mlp, relativistic + R1 + R2": ({"recipe": "mnist_mlp"}, 20_000),
-    "SAN, width 32": (NARROW, 11_000),
-    "SAN, width 32, labels": (NARROW | LABELS, 11_000),
-    "SAN, width 64, labels": (WIDE | LABELS, 1_900),
-    "SAN, width 32, labels, batches of 32": (SMALL_BATCH | LABELS, 20_000),
+    "SAN, width 32, batches of 64": (
+        SAN | {"width": 32, "batch_size": 64, "learning_rate": 4e-3},
+        11_000,
+    ),
+    "SAN with labels, width 32, batches of 32": (
+        LABELS | {"width": 32, "batch_size": 32, "learning_rate": 3e-3},
+        20_000,
+    ),
+    "SAN with labels, width 48, batches of 64": (
+        LABELS | {"width": 48, "batch_size": 64, "learning_rate": 3e-3},
+        6_000,
+    ),
+    "SAN with labels, width 64, batches of 128": (
+        LABELS | {"width": 64, "batch_size": 128, "learning_rate": 2e-3},
+        1_800,
+    ),
 }
 """Settings, and the number of steps, over which the learning rate decays."""
-RECIPE, STEPS = "mnist", 20_000
+RECIPE, STEPS = "mnist", 6_000
 EXERCISE = "the exercise in PyTorch"
 COLUMNS = {"fid": 2, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
 """Digits after the point of the scores in the table."""

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -32,6 +33,14 @@ def run(name: str, folder: Path, data_dir: Path | None = None, **settings) -> Pa
     options = load(name).Options(smoke=True, data_dir=data_dir, work=folder, **settings)
     getattr(load(name), name)(options)
     return folder / "smoke" / name / "results.jsonl"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def flags_of_xla():
+    """Experiments are deterministic, which adds a flag to the environment of this process."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XLA_FLAGS", os.environ["XLA_FLAGS"])
+        yield
 
 
 @pytest.fixture(scope="module")

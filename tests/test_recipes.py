@@ -32,6 +32,12 @@ def dataset():
     return from_arrays(rng.integers(0, 256, (60, 8, 8, 1), np.uint8), rng.integers(0, 3, 60))
 
 
+def test_only_mnist_sets_the_number_of_steps():
+    changed = [name for name, each in RECIPES.items() if each.config.steps != Config.steps]
+    assert changed == ["mnist"]
+    assert make_config("mnist").steps == make_config("mnist").decay_steps
+
+
 def test_names_are_those_of_the_flag():
     assert list(RECIPES) == list(get_args(RecipeName))
     assert [recipe.config.recipe for recipe in RECIPES.values()] == list(RECIPES)

@@ -59,7 +59,7 @@ class RunSettings:
     """number of generator updates"""
     recipe: RecipeName | None = None
     """published method, whose settings other flags override; --recipes lists all of them with
-    their settings; a recipe does not set --steps"""
+    their settings; only mnist sets --steps"""
     seed: Seed = 0
     """seed of parameters, data order and latents"""
     seeds: Count = 1

@@ -225,9 +225,9 @@ CHOSEN = (
         "Not published: SAN with labels, for five minutes on two CPU cores",
         **SAN | {"ema_half_life": 20_000.0, "learning_rate": 3e-3},
         conditional=True,
-        width=32,
-        batch_size=32,
-        decay_steps=20_000,
+        width=48,
+        steps=6_000,
+        decay_steps=6_000,
     ),
     recipe(
         "mnist_mlp",
