@@ -97,10 +97,7 @@ def make_table(lines: list[dict]) -> record.Table:
     rows = []
     for line in lines:
         cell = line["loss"], line["penalties"]
-        scores = [
-            record.format_mean(record.scores_of(line, metric), *how)
-            for metric, how in COLUMNS.items()
-        ]
+        scores = record.format_scores(line, COLUMNS)
         seeds, diverged = record.count_seeds(line, "modes"), str(len(line["diverged"]))
         published = PUBLISHED.get(cell, "")
         digest = record.short_digest(line)

@@ -149,10 +149,7 @@ def make_table(lines: list[dict]) -> record.Table:
             rows.append([dataset, f"{method} (published)", "400,000", "10", *own, "", ""])
         own = [line for line in lines if line["data"] == dataset]
         for line in sorted(own, key=lambda line: [*METHODS].index(line["method"])):
-            scores = [
-                record.format_mean(record.scores_of(line, metric), *how)
-                for metric, how in COLUMNS.items()
-            ]
+            scores = record.format_scores(line, COLUMNS)
             first = [dataset, line["method"], record.format_steps(line)]
             seeds = record.count_seeds(line, "modes")
             rows.append([*first, seeds, *scores, record.short_digest(line)])

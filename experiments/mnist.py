@@ -105,11 +105,16 @@ def mnist(options: Options) -> None:
     print(make_table(results.lines).to_markdown())
 
 
+def place_recipe(results: record.Record, names: dict[str, str], seed: int) -> Config:
+    """Returns the settings of a run of the recipe, with its run directory."""
+    steps = 2 if results.options.smoke else STEPS
+    return results.place(names, make_config(steps, {"recipe": RECIPE}, seed))
+
+
 def measure_recipe(results: record.Record, seed: int, samples: int, exercise: bool) -> None:
     """Trains the recipe by its command, and evaluates it; then, if asked, also the exercise."""
-    config = make_config(2 if results.options.smoke else STEPS, {"recipe": RECIPE}, seed)
     names = {"part": "test", "method": f"--recipe {RECIPE}", "seed": str(seed)}
-    config, begin = results.place(names, config), time.time()
+    config, begin = place_recipe(results, names, seed), time.time()
     if results.find(names, config, {"samples": samples}) is None:
         command = [sys.executable, "-m", "jaxgan.train", *recipes.flags_of(config).split()]
         subprocess.run([*command, "--recipe", RECIPE, "--overwrite"], check=True)
@@ -189,7 +194,7 @@ def draw_picture(path: Path, results: record.Record) -> None:
 
     drawn = results.work / "samples.npy"
     names = {"part": "test", "method": f"--recipe {RECIPE}", "seed": "0"}
-    config = results.place(names, make_config(STEPS, {"recipe": RECIPE}, 0))
+    config = place_recipe(results, names, 0)
     sample.main(sample.Config(config.out, num=SHOWN, out=drawn))
     parts = {EXERCISE: exercise_path(results, 0), f"--recipe {RECIPE}": drawn}
     figure = Figure(figsize=(11, 2.6), layout="constrained")

@@ -213,6 +213,14 @@ def format_mean(scores: dict[str, float], digits: int, factor: float = 1) -> str
     return f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.{digits}f}"
 
 
+def format_scores(line: dict, columns: dict[str, tuple[int, float]]) -> list[str]:
+    """Returns means and standard errors of several scores.
+
+    columns: digits after the point, and the factor, of each score.
+    """
+    return [format_mean(scores_of(line, metric), *how) for metric, how in columns.items()]
+
+
 class Table(NamedTuple):
     """A table of results. The last column holds the digests of the runs' states."""
 
