@@ -33,6 +33,7 @@ from jaxgan.networks.r3gan import downsample as r3gan_downsample
 from jaxgan.networks.r3gan import upsample as r3gan_upsample
 from jaxgan.networks.resnet import downsample as resnet_downsample
 from jaxgan.networks.shared import append_class_embedding, count_halvings
+from jaxgan.networks.stacked import crop
 from jaxgan.sampling import apply
 from jaxgan.trees import leaves_by_path
 
@@ -102,6 +103,13 @@ def test_parameter_counts_match_the_papers():
         layers = 9 * (3 * width + width * 2 * width + 2 * width * 4 * width)
         discriminator = layers + 2 * 7 * width + 4 * 4 * 4 * width + 1
         assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+
+
+def test_stacked_crops_to_the_transpose_of_a_convolution():
+    x, kernel, y = (jax.random.normal(KEY, s) for s in ((2, 7, 7, 3), (3, 3, 3, 5), (2, 4, 4, 5)))
+    _, transpose = jax.vjp(lambda x: conv.conv(x, kernel, 2), x)
+    found = crop(conv.conv_transpose(y, kernel, 2), 7, 7)
+    np.testing.assert_allclose(found, transpose(y)[0], atol=1e-5)
 
 
 def test_maxout_is_the_largest_of_linear_functions():

@@ -26,6 +26,14 @@ def sizes_of(shape: Sequence[int]) -> list[tuple[int, int]]:
     return [(halved(shape[0], each), halved(shape[1], each)) for each in times]
 
 
+def crop(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Returns images `[n, height, width, c]` without their first row and column if these are odd.
+
+    Of a transposed 3x3 convolution to the even size, that is the one to the odd size.
+    """
+    return x[:, -height:, -width:]
+
+
 class Generator(nn.Module):
     """A linear layer, transposed 3x3 convolutions and a 3x3 convolution: images `[n, *shape]`.
 
@@ -51,9 +59,8 @@ class Generator(nn.Module):
         x = nn.relu(norm(x.reshape(-1, height, width, CHANNELS[0])))
         layer = partial(ConvTranspose, kernel_size=3, use_bias=use_bias, kernel_init=INIT)
         for (height, width), channels in zip(larger, CHANNELS[1:], strict=True):
-            x = normed(layer(channels))(x)
-            # A layer doubles the size: crop the first row and column where the size is odd.
-            x = nn.relu(norm(x[:, -height:, -width:]))
+            x = crop(normed(layer(channels))(x), height, width)
+            x = nn.relu(norm(x))
         return self.output(normed(Conv(self.shape[-1], kernel_init=INIT))(x))
 
 
