@@ -61,12 +61,14 @@ class Record:
 
         names: the cells of the table that identify the run, such as {"method": "SAN"}. The
         directory does not depend on the number of steps, so that a longer run continues it.
+        Settings that already have their place keep it.
         """
+        config = dataclasses.replace(config, deterministic=True)
         lasting = {k: v for k, v in settings_of(config).items() if k not in BOOKKEEPING}
         digest = hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
         out = self.work / folder_name([*names.values(), digest[:6]])
         where = {"out": out, "data_dir": self.options.data_dir}
-        return dataclasses.replace(config, deterministic=True, **where)
+        return dataclasses.replace(config, **where)
 
     def find(self, names: dict[str, str], config: Config, evaluation: dict) -> dict | None:
         """Returns the line of a run, None if there is none yet."""

@@ -106,6 +106,8 @@ def test_runs_share_a_directory_if_only_their_lengths_differ(tmp_path):
     assert out().name.startswith("1_of_2_a-")
     assert out(steps=10, checkpoint_every=5) == out(steps=20)
     assert out(seeds=2) != out() != out(learning_rate=1.0)
+    placed = results.place({"method": "1/2 a"}, Config(steps=5))
+    assert results.place({"method": "1/2 a"}, placed) == placed
 
 
 def test_an_interrupted_run_has_no_duration(tmp_path):
