@@ -193,6 +193,16 @@ def scores_of(line: dict, metric: str) -> dict[str, float]:
     return {seed: own[metric] for seed, own in known.items()}
 
 
+def merge_seeds(lines: Sequence[dict]) -> dict:
+    """Returns the lines of runs that differ in their seeds as one line, as of one run of them all."""
+    of_all = {name: {} for name in ("scores", "diverged")}
+    for line in lines:
+        for name, by_seed in of_all.items():
+            by_seed |= line[name]
+    seeds = sum(line["settings"].get("seeds", 1) for line in lines)
+    return lines[0] | of_all | {"settings": lines[0]["settings"] | {"seeds": seeds}}
+
+
 def count_seeds(line: dict, metric: str) -> str:
     """Returns how many seeds the mean of a score is over, and of how many if some have none."""
     known, trained = len(scores_of(line, metric)), line["settings"].get("seeds", 1)

@@ -232,19 +232,20 @@ def test_bootstrap_resamples_pairs():
 
 
 def test_losses_are_ranked_by_their_fid():
-    def line(loss: str, *fids: float) -> dict:
-        scores = {str(k): {"fid": f, "precision": 0.5, "recall": 0.5} for k, f in enumerate(fids)}
-        names = {"network": "mlp", "loss": loss, "part": "test", "state_sha256": loss}
-        return {**names, "scores": scores, "settings": {"seeds": 5}, "diverged": {}}
+    def line(loss: str, seed: int, fid: float, **diverged) -> dict:
+        scores = {str(seed): {"fid": fid, "precision": 0.5, "recall": 0.5}}
+        names = {"network": "mlp", "loss": loss, "part": "test", "state_sha256": f"{loss}{seed}"}
+        return {**names, "scores": scores, "settings": {"seed": seed}, "diverged": diverged}
 
-    lines = [line("hinge", 3, 4, 5, 4, 4), line("minimax", 2, 3, 4, 3, 3)]
-    lines[0]["scores"]["4"] = {"fid": 99}
-    lines[0]["diverged"] = {"4": "at step 9"}
+    lines = [line("hinge", k, fid) for k, fid in enumerate((3, 4, 5, 4))]
+    lines.append(line("hinge", 4, 99, **{"4": "at step 9"}))
+    lines += [line("minimax", k, fid) for k, fid in enumerate((2, 3, 4, 3, 3))]
     rows = losses.make_table(lines).rows
     assert [row[1] for row in rows] == ["minimax", "hinge"]
     assert rows[0][3:5] == ["5", "3.00 ± 0.32"]
     assert rows[1][3] == "4 of 5"
     assert rows[1][7] == "1.00 (1.00 to 1.00)"
+    assert [row[-1] for row in rows] == ["minimax0", "hinge0"]
 
 
 def test_pairs_are_those_of_the_same_seeds():
@@ -256,10 +257,15 @@ def test_pairs_are_those_of_the_same_seeds():
 
 def test_the_learning_rate_is_that_of_the_smallest_fid():
     fids = {1e-4: (6, 8), 2e-4: (1, 9), 5e-4: (2, 3), 1e-3: (1, 1), 2e-3: (100, 200)}
-    scores = {
-        f"learning_rate={rate},seed={1000 + k}": {"fid": fid}
+    tried = {
+        rate: [
+            {"scores": {str(k): {"fid": fid}}, "diverged": {}, "settings": {}}
+            for k, fid in enumerate(each)
+        ]
         for rate, each in fids.items()
-        for k, fid in enumerate(each)
     }
-    line = {"scores": scores, "diverged": {"learning_rate=0.001,seed=1001": "at step 3"}}
-    assert losses.fid_by_rate(line) == {1e-4: 7, 2e-4: 5, 5e-4: 2.5, 2e-3: 150}
+    tried[1e-3][1]["diverged"] = {"1": "at step 3"}
+    assert losses.choose_rate(tried) == 5e-4
+    for lines in tried.values():
+        lines[0]["diverged"] = {"0": "at step 1"}
+    assert losses.choose_rate(tried) is None
