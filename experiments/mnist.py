@@ -3,6 +3,10 @@
     python -m experiments.mnist --choose --data-dir ~/tensorflow_datasets
     python -m experiments.mnist --picture mnist.png --data-dir ~/tensorflow_datasets
 
+Claim: after the same time, 258 seconds, the FID of `--recipe mnist` is an eightieth of that of the
+classic exercise in PyTorch, and more of the test images are covered (recall 0.79, not 0.54). As many
+training images have an FID of 0.03, a precision of 0.87 and a recall of 0.88.
+
 With `--choose`, each of `CANDIDATES` is trained with one seed, with as many steps as take about five
 minutes, and compared with 10,000 images of the training split. The best is `--recipe mnist`.
 
@@ -16,13 +20,13 @@ Results (`python -m experiments.tables`):
 
 | method | split | seeds | steps | seconds | FID | precision | recall | density | coverage | state_sha256 (first seed) |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| mlp, relativistic + R1 + R2 | training | 1 | 20,000 | 155 | 2.53 | 0.73 | 0.71 | 0.60 | 0.67 | 2bc12c082eb4 |
-| SAN, width 32, batches of 64 | training | 1 | 11,000 | 234 | 1.80 | 0.64 | 0.85 | 0.46 | 0.57 | 4ab14c4c817a |
-| SAN with labels, width 32, batches of 32 | training | 1 | 20,000 | 264 | 0.08 | 0.83 | 0.79 | 0.85 | 0.89 | 5273a8dfea74 |
-| SAN with labels, width 48, batches of 64 | training | 1 | 6,000 | 272 | 0.08 | 0.83 | 0.80 | 0.84 | 0.89 | 9dda33984849 |
-| SAN with labels, width 64, batches of 128 | training | 1 | 1,800 | 298 | 0.12 | 0.80 | 0.81 | 0.75 | 0.85 | 60879920fa75 |
-| --recipe mnist | test | 5 | 6,000 | 258 | 0.09 ± 0.00 | 0.81 ± 0.00 | 0.79 ± 0.00 | 0.79 ± 0.00 | 0.86 ± 0.00 | 551df15a1e4a |
-| the exercise in PyTorch | test | 3 | 50,092 | 260 | 7.43 ± 0.79 | 0.78 ± 0.02 | 0.54 ± 0.03 | 0.73 ± 0.03 | 0.61 ± 0.02 |  |
+| mlp, relativistic + R1 + R2 | training | 1 | 20,000 | 155 | 2.532 | 0.727 | 0.709 | 0.60 | 0.67 | 2bc12c082eb4 |
+| SAN, width 32, batches of 64 | training | 1 | 11,000 | 234 | 1.798 | 0.644 | 0.854 | 0.46 | 0.57 | 4ab14c4c817a |
+| SAN with labels, width 32, batches of 32 | training | 1 | 20,000 | 264 | 0.079 | 0.834 | 0.785 | 0.85 | 0.89 | 5273a8dfea74 |
+| SAN with labels, width 48, batches of 64 | training | 1 | 6,000 | 272 | 0.077 | 0.829 | 0.797 | 0.84 | 0.89 | 9dda33984849 |
+| SAN with labels, width 64, batches of 128 | training | 1 | 1,800 | 298 | 0.122 | 0.799 | 0.806 | 0.75 | 0.85 | 60879920fa75 |
+| --recipe mnist | test | 5 | 6,000 | 258 | 0.092 ± 0.004 | 0.807 ± 0.002 | 0.790 ± 0.003 | 0.79 ± 0.00 | 0.86 ± 0.00 | 551df15a1e4a |
+| the exercise in PyTorch | test | 3 | 50,092 | 260 | 7.426 ± 0.790 | 0.785 ± 0.018 | 0.536 ± 0.032 | 0.73 ± 0.03 | 0.61 ± 0.02 |  |
 
 Measured on 2 cores (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 13 runs, 35 minutes.
 """
@@ -70,7 +74,7 @@ CANDIDATES = {
 """Settings, and the number of steps, over which the learning rate decays."""
 RECIPE, STEPS = "mnist", 6_000
 EXERCISE = "the exercise in PyTorch"
-COLUMNS = {"fid": 2, "precision": 2, "recall": 2, "density": 2, "coverage": 2}
+COLUMNS = {"fid": 3, "precision": 3, "recall": 3, "density": 2, "coverage": 2}
 """Digits after the point of the scores in the table."""
 SHOWN, COLUMNS_SHOWN = 48, 12
 """The number of samples in each half of the picture, and in a row."""
@@ -199,7 +203,7 @@ def draw_picture(path: Path, results: record.Record) -> None:
     config = place_recipe(results, names, 0)
     sample.main(sample.Config(config.out, num=SHOWN, out=drawn))
     parts = {EXERCISE: exercise_path(results, 0), f"--recipe {RECIPE}": drawn}
-    figure = Figure(figsize=(11, 2.6), layout="constrained")
+    figure = Figure(figsize=(11, 2.15), layout="constrained")
     for axes, (name, file) in zip(figure.subplots(1, 2), parts.items(), strict=True):
         images = np.load(file)[:SHOWN] / 127.5 - 1
         axes.imshow(plots.grid(images, columns=COLUMNS_SHOWN), cmap="gray")
