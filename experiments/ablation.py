@@ -83,19 +83,19 @@ def ablation(options: Options) -> None:
                 fresh_generator_batch=True,
                 loss=loss,
                 steps=steps,
-                seeds=seeds,
                 sample_every=max(1, steps // 10),
                 checkpoint_every=max(1, steps // 4),
                 **weights,
             )
-            results.measure({"loss": loss, "penalties": penalties}, config, samples=2_500)
+            names = {"loss": loss, "penalties": penalties}
+            results.measure_seeds(names, config, range(seeds), samples=2_500)
     print(make_table(results.lines).to_markdown())
 
 
 def make_table(lines: list[dict]) -> record.Table:
     """Returns the table of the results, beside the published cells."""
     rows = []
-    for line in lines:
+    for line in record.merge_runs(lines):
         cell = line["loss"], line["penalties"]
         scores = record.format_scores(line, COLUMNS)
         seeds, diverged = record.count_seeds(line, "modes"), str(len(line["diverged"]))

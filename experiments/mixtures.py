@@ -131,18 +131,18 @@ def mixtures(options: Options) -> None:
                 network="maxout",
                 latent_size=2,
                 steps=steps,
-                seeds=seeds,
                 sample_every=max(1, steps // 10),
                 checkpoint_every=max(1, steps // 4),
                 **settings_of(method, dataset, steps),
             )
-            results.measure({"data": dataset, "method": method}, config, samples=2_500)
+            names = {"data": dataset, "method": method}
+            results.measure_seeds(names, config, range(seeds), samples=2_500)
     print(make_table(results.lines).to_markdown())
 
 
 def make_table(lines: list[dict]) -> record.Table:
     """Returns the table of the results, beside the published one."""
-    rows = []
+    rows, lines = [], record.merge_runs(lines)
     for number, dataset in enumerate(WEIGHTS):
         for method, cells in PUBLISHED.items():
             own = cells[3 * number : 3 * number + 3]

@@ -21,6 +21,16 @@ from jaxgan.runs.states import kept_steps
 RESULTS = Path(__file__).parent / "results"
 PLACES = {"data_dir", "data_file", "out", "overwrite"}
 """Settings that say where files are. They are no part of a published run."""
+OUTCOMES = {
+    "state_sha256",
+    "training_seconds",
+    "scores",
+    "diverged",
+    "without_scores",
+    "seconds",
+    "run",
+}
+"""The entries of a line that are not given, but found."""
 DIGITS = 12
 """Length of the digests in tables."""
 
@@ -35,6 +45,8 @@ class Options:
     """directory of TensorFlow Datasets"""
     work: Path = Path("runs/experiments")
     """directory of the runs"""
+    seeds_apart: bool = False
+    """train the seeds one after another, as runs of their own, which takes half the time on a CPU"""
     results: Path | None = None
     """file to which a line is added for each run, such as experiments/results/mixtures.jsonl; runs
     whose lines it has are not repeated; if not given, results.jsonl in the directory of the runs"""
@@ -95,6 +107,16 @@ class Record:
             line |= {"seconds": None, "training_seconds": None}
         self.add(line | {"run": describe(config.out)})
         return self.lines[-1]
+
+    def measure_seeds(
+        self, names: dict[str, str], config: Config, seeds: range, **evaluation
+    ) -> dict:
+        """Returns the line of several seeds, trained and evaluated as in `measure`."""
+        if not self.options.seeds_apart:
+            together = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds))
+            return self.measure(names, together, **evaluation)
+        each = (dataclasses.replace(config, seed=seed) for seed in seeds)
+        return merge_seeds([self.measure(names, own, **evaluation) for own in each])
 
     def add(self, line: dict) -> None:
         """Adds a line to the file, and prints it without the description of its run."""
@@ -199,8 +221,20 @@ def merge_seeds(lines: Sequence[dict]) -> dict:
     for line in lines:
         for name, by_seed in of_all.items():
             by_seed |= line[name]
+    seconds = [line.get("training_seconds") for line in lines]
+    of_all["training_seconds"] = None if None in seconds else sum(seconds)
     seeds = sum(line["settings"].get("seeds", 1) for line in lines)
     return lines[0] | of_all | {"settings": lines[0]["settings"] | {"seeds": seeds}}
+
+
+def merge_runs(lines: Sequence[dict]) -> list[dict]:
+    """Returns the lines, of which those that differ only in their seeds are merged."""
+    groups: dict[str, list[dict]] = {}
+    for line in lines:
+        same = {name: value for name, value in line.items() if name not in OUTCOMES}
+        settings = {k: v for k, v in line["settings"].items() if k not in ("seed", "seeds")}
+        groups.setdefault(json.dumps(same | {"settings": settings}), []).append(line)
+    return [merge_seeds(own) for own in groups.values()]
 
 
 def count_seeds(line: dict, metric: str) -> str:

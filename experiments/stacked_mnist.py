@@ -148,32 +148,32 @@ def measure_small(results: record.Record, method: str, options: Options) -> None
         settings = SMALL[method] | {"width": width}
         if settings.get("loss") == "relativistic":
             settings["decay_steps"] = steps
-        config = make_config(steps, seeds, settings)
+        config = make_config(steps, settings)
         names = {"protocol": "small", "size": size, "method": method}
-        results.measure(names, config, samples=evaluation.SAMPLES)
+        results.measure_seeds(names, config, range(seeds), samples=evaluation.SAMPLES)
 
 
 def measure_standard(results: record.Record, method: str, options: Options) -> None:
     """Measures a method after each of the numbers of steps."""
     seeds = 1 if options.smoke else options.seeds
     for steps in (2,) if options.smoke else STEPS:
-        config = make_config(steps, seeds, STANDARD[method] | {"decay_steps": STEPS[-1]})
+        config = make_config(steps, STANDARD[method] | {"decay_steps": STEPS[-1]})
         names = {"protocol": "standard", "size": "", "method": method}
-        results.measure(names, config, samples=evaluation.SAMPLES)
+        results.measure_seeds(names, config, range(seeds), samples=evaluation.SAMPLES)
 
 
-def make_config(steps: int, seeds: int, settings: dict) -> Config:
+def make_config(steps: int, settings: dict) -> Config:
     """Returns the settings of a run."""
     batch_size = BATCH * settings.get("pack", 1)
     every = {"sample_every": max(1, steps // 4), "checkpoint_every": steps}
-    lengths = {"steps": steps, "seeds": seeds, "batch_size": batch_size}
+    lengths = {"steps": steps, "batch_size": batch_size}
     settings = {"recipe": "classic", "dataset": "stacked_mnist"} | every | lengths | settings
     return recipes.make_config(**settings)
 
 
 def make_table(lines: list[dict]) -> record.Table:
     """Returns the table of the results, beside the published ones."""
-    rows = []
+    rows, lines = [], record.merge_runs(lines)
     for (protocol, size), published in PUBLISHED.items():
         for method, cells in published.items():
             rows.append([protocol, size, f"{method} (published)", "", "", *cells, "", "", ""])

@@ -258,14 +258,35 @@ def test_pairs_are_those_of_the_same_seeds():
 def test_the_learning_rate_is_that_of_the_smallest_fid():
     fids = {1e-4: (6, 8), 2e-4: (1, 9), 5e-4: (2, 3), 1e-3: (1, 1), 2e-3: (100, 200)}
     tried = {
-        rate: [
-            {"scores": {str(k): {"fid": fid}}, "diverged": {}, "settings": {}}
-            for k, fid in enumerate(each)
-        ]
+        rate: {
+            "scores": {str(k): {"fid": fid} for k, fid in enumerate(each)},
+            "diverged": {},
+            "settings": {"seeds": 2},
+        }
         for rate, each in fids.items()
     }
-    tried[1e-3][1]["diverged"] = {"1": "at step 3"}
+    tried[1e-3]["diverged"] = {"1": "at step 3"}
     assert losses.choose_rate(tried) == 5e-4
-    for lines in tried.values():
-        lines[0]["diverged"] = {"0": "at step 1"}
+    for line in tried.values():
+        line["diverged"] = {"0": "at step 1"}
     assert losses.choose_rate(tried) is None
+
+
+def test_runs_that_differ_in_their_seeds_are_one_row():
+    def line(method: str, digest: str, scores: dict, seconds, **settings) -> dict:
+        of_run = {"settings": settings, "scores": scores, "diverged": {}, "run": digest}
+        return {"method": method, "state_sha256": digest, "training_seconds": seconds, **of_run}
+
+    lines = [
+        line("a", "1", {"0": {"fid": 1}}, 2.0, steps=5),
+        line("b", "2", {"0": {"fid": 2}}, 2.0, steps=5),
+        line("a", "3", {"1": {"fid": 3}}, 3.0, steps=5, seed=1),
+        line("a", "4", {"0": {"fid": 4}}, 2.0, steps=6),
+        line("b", "5", {"1": {"fid": 5}, "2": {"fid": 6}}, None, steps=5, seed=1, seeds=2),
+    ]
+    first, second, longer = record.merge_runs(lines)
+    assert first["scores"] == {"0": {"fid": 1}, "1": {"fid": 3}}
+    assert (first["state_sha256"], first["training_seconds"]) == ("1", 5.0)
+    assert record.count_seeds(second, "fid") == "3"
+    assert second["training_seconds"] is None
+    assert longer["scores"] == {"0": {"fid": 4}}
