@@ -7,15 +7,15 @@ Answer, for an mlp of width 128: DRAGAN has the lowest FID, 0.5 to 0.7 below lea
 the non-saturating loss, and that is more than the seeds differ. The best learning rate of all of these
 is 1e-3, five times the usual one. The relativistic loss without penalties and the Wasserstein losses
 need smaller rates and are worse, most of all with clipped weights. With the minimax loss, one seed of
-five fails (FID 68), so its mean says little; the others are as good as DRAGAN. The published order, in
+five fails (FID 68), so its mean says little; the others have 2.3 to 2.9. The published order, in
 which the clipped WGAN and the non-saturating loss are the best, and WGAN-GP by far the worst, is not
 that of these networks.
 
 The question of Lucic et al. 2018 ("Are GANs created equal?"), at its budget: 20 epochs of MNIST in
 batches of 64, without an average. For each loss, the best of five learning rates is chosen by the FID
 against 10,000 training images, with another seed. With this rate, five seeds are trained, and
-compared with the test split. The first command takes an hour and a half on two cores, or an hour if
-two processes share the losses (`--losses`), each on one core; the second one is for a GPU.
+compared with the test split. The first command takes two hours of one core or, if two processes share
+the losses (`--losses`), an hour of two cores; the second one is for a GPU.
 
 "FID above the best" is the difference from the first loss, mean over the seeds that both have, and
 its interval of 95 % by a paired bootstrap. From five pairs, such an interval is too narrow: it holds
@@ -40,7 +40,7 @@ Results (`python -m experiments.tables`):
 | mlp of width 128 | clipped WGAN | 0.0002 | 5 | 13.29 ± 1.65 | 0.67 ± 0.04 | 0.16 ± 0.04 | 10.88 (9.06 to 14.13) | 6.7 ± 0.4 | 862eff2fd24d |
 | mlp of width 128 | minimax | 0.001 | 5 | 15.66 ± 13.08 | 0.76 ± 0.06 | 0.44 ± 0.11 | 13.25 (0.01 to 39.37) | 9.8 ± 0.9 | a6379c0eb33b |
 
-Measured on 1 cores (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 80 runs, 114 minutes.
+Measured on 1 core (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 80 runs, 114 minutes.
 """
 
 import dataclasses

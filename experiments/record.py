@@ -292,7 +292,8 @@ def describe_machines(lines: Iterable[dict]) -> str:
         device, versions = line["run"]["device"], line["run"]["versions"]
         kind = device["kind"]
         if device["platform"] == "cpu":
-            kind = f"{device['cores']} cores ({device['processor']})"
+            cores = device["cores"]
+            kind = f"{cores} core{'s' * (cores > 1)} ({device['processor']})"
         found.setdefault(f"{kind}, jax {versions['jax']}", []).append(line["seconds"])
     texts = []
     for name, seconds in found.items():
