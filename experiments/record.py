@@ -285,6 +285,15 @@ def short_digest(line: dict) -> str:
     return (line["state_sha256"] or "")[:DIGITS]
 
 
+def duration_of(line: dict) -> float | None:
+    """Returns how many seconds the training and the evaluation of a line took, None if not known.
+
+    A line with "command_seconds" has those of a training that went before, beside "seconds".
+    """
+    trained_before = line.get("command_seconds", 0) if "training_seconds" in line else 0
+    return None if line["seconds"] is None else line["seconds"] + trained_before
+
+
 def describe_machines(lines: Iterable[dict]) -> str:
     """Returns a sentence on the devices, versions and durations of some runs."""
     found: dict[str, list[float | None]] = {}
@@ -294,12 +303,12 @@ def describe_machines(lines: Iterable[dict]) -> str:
         if device["platform"] == "cpu":
             cores = device["cores"]
             kind = f"{cores} core{'s' * (cores > 1)} ({device['processor']})"
-        found.setdefault(f"{kind}, jax {versions['jax']}", []).append(line["seconds"])
+        found.setdefault(f"{kind}, jax {versions['jax']}", []).append(duration_of(line))
     texts = []
     for name, seconds in found.items():
         known = [each for each in seconds if each is not None]
         text = f"{name}: {len(seconds)} runs, {sum(known) / 60:.0f} minutes"
-        if len(known) < len(seconds):
-            text += f" without the {len(seconds) - len(known)} that were interrupted"
+        if missing := len(seconds) - len(known):
+            text += f", not counting {missing} interrupted run{'s' * (missing > 1)}"
         texts.append(text)
     return f"Measured on {'; '.join(texts)}." if texts else "Not measured yet."

@@ -1,9 +1,10 @@
 """Is a published result the same here? Trains its run again and compares the state, bit for bit.
 
-    python -m experiments.verify 0123456789ab --data-dir ~/tensorflow_datasets
+    taskset -c 0,1 python -m experiments.verify 551df15a1e4a --data-dir ~/tensorflow_datasets
 
 Takes the first digits of a digest, as in the tables of the experiments. The bits are the same on the
-same kind of machine with the same versions; if they differ, `jaxgan.verify` says what has changed.
+same kind of machine with as many cores and the same versions; if they differ, `jaxgan.verify` says what
+has changed.
 """
 
 import argparse

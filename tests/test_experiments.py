@@ -122,6 +122,19 @@ def test_an_interrupted_run_has_no_duration(tmp_path):
     assert record.was_interrupted(out)
 
 
+def test_durations_include_a_training_that_went_before():
+    cpu = {"platform": "cpu", "kind": "cpu", "cores": 2, "processor": "P"}
+    run = {"device": cpu, "versions": {"jax": "1.0"}}
+    apart = {"seconds": 10, "training_seconds": 100, "command_seconds": 110, "run": run}
+    other = {"seconds": 120, "command_seconds": 120, "run": run}
+    unknown = {"seconds": None, "training_seconds": None, "run": run}
+    assert [record.duration_of(line) for line in (apart, other, unknown)] == [120, 120, None]
+    text = record.describe_machines([apart, other, unknown])
+    assert text.endswith(
+        "on 2 cores (P), jax 1.0: 3 runs, 4 minutes, not counting 1 interrupted run."
+    )
+
+
 def test_smoke_results_are_not_published(tmp_path):
     with pytest.raises(UsageError, match="--smoke and --results"):
         record.Record("mixtures", record.Options(smoke=True, work=tmp_path, results=tmp_path / "x"))
