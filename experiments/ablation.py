@@ -35,6 +35,7 @@ import dataclasses
 import sys
 
 from experiments import record
+from jaxgan.constraints import Count
 from jaxgan.runs.config import Config
 
 SEEDS = 10
@@ -61,7 +62,7 @@ COLUMNS = {
 class Options(record.Options):
     """Train every loss with every choice of penalties, ten seeds each, and evaluate it."""
 
-    steps: int = 30_000
+    steps: Count = 30_000
     """number of steps of every run"""
 
 

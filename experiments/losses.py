@@ -52,6 +52,7 @@ from typing import Literal
 import numpy as np
 
 from experiments import record
+from jaxgan.constraints import Count, Rate
 from jaxgan.runs.config import Config
 
 SEEDS = 5
@@ -88,13 +89,13 @@ class Options(record.Options):
 
     networks: tuple[Literal["mlp", "dcgan"], ...] = ("mlp", "dcgan")
     """networks to train"""
-    epochs: float = EPOCHS
+    epochs: Rate = EPOCHS
     """length of every run"""
     losses: tuple[Literal[tuple(LOSSES)], ...] = tuple(LOSSES)
     """losses to compare"""
-    width: int | None = None
+    width: Count | None = None
     """base width of the networks; if not given, that of jaxgan.train"""
-    choosing_seeds: int = 1
+    choosing_seeds: Count = 1
     """number of seeds with which each learning rate is tried"""
 
 

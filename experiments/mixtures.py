@@ -48,6 +48,7 @@ import sys
 from typing import Literal
 
 from experiments import record
+from jaxgan.constraints import Count
 from jaxgan.runs.config import Config
 
 SEEDS = 10
@@ -114,7 +115,7 @@ def settings_of(method: str, dataset: str, steps: int) -> dict:
 class Options(record.Options):
     """Train every method on both mixtures, ten seeds each, and evaluate it."""
 
-    steps: int = 400_000
+    steps: Count = 400_000
     """number of steps of every run"""
     datasets: tuple[Literal["ring", "grid"], ...] = ("ring", "grid")
     """mixtures to train on"""

@@ -46,6 +46,7 @@ import numpy as np
 
 from experiments import record
 from jaxgan import evaluate, sample
+from jaxgan.constraints import Count, Index
 from jaxgan.errors import RunError
 from jaxgan.runs import plots, recipes
 from jaxgan.runs.config import Config
@@ -89,9 +90,9 @@ class Options(record.Options):
 
     choose: bool = False
     """train only the candidates, and compare them with training images"""
-    seeds: int = SEEDS
+    seeds: Count = SEEDS
     """number of seeds of the recipe"""
-    exercise_seeds: int = 3
+    exercise_seeds: Index = 3
     """number of seeds of the exercise"""
     picture: Path | None = None
     """file for a picture of samples of the exercise and of the recipe"""

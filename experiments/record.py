@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jaxgan import evaluate, train
 from jaxgan.command import run_command
+from jaxgan.constraints import check_fields
 from jaxgan.errors import Diverged, RunError, UsageError
 from jaxgan.evaluation.results import find_diverged
 from jaxgan.files import read_json
@@ -56,10 +57,12 @@ class Record:
     """The results of an experiment, in a file with a line of JSON for each run.
 
     name: of the experiment. options: of its command. Raises `RunError` for a damaged file, and
-    `UsageError` if the results of `--smoke` would be added to a given file.
+    `UsageError` for numbers outside of their limits, and if the results of `--smoke` would be added
+    to a given file.
     """
 
     def __init__(self, name: str, options: Options):
+        check_fields(options)
         if options.smoke and options.results:
             raise UsageError("--smoke and --results exclude each other: remove --results")
         self.options = options

@@ -53,6 +53,7 @@ import sys
 from typing import Literal
 
 from experiments import record
+from jaxgan.constraints import Count
 from jaxgan.evaluation import stacked as evaluation
 from jaxgan.runs import recipes
 from jaxgan.runs.config import Config
@@ -118,11 +119,11 @@ class Options(record.Options):
 
     protocols: tuple[Literal["small", "standard"], ...] = ("small", "standard")
     """protocols to measure"""
-    steps: int = 500_000
+    steps: Count = 500_000
     """number of steps with a small discriminator"""
     methods: tuple[Literal[tuple(SMALL | STANDARD)], ...] = tuple(SMALL | STANDARD)
     """methods to train"""
-    seeds: int = SEEDS
+    seeds: Count = SEEDS
     """number of seeds of every method"""
 
 

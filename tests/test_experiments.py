@@ -135,6 +135,16 @@ def test_durations_include_a_training_that_went_before():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("losses", "choosing_seeds"), ("losses", "epochs"), ("stacked_mnist", "seeds")],
+)
+def test_numbers_have_limits(name, setting, tmp_path):
+    options = load(name).Options(work=tmp_path, **{setting: 0})
+    with pytest.raises(UsageError, match=f"--{setting.replace('_', '-')} 0 must be"):
+        record.Record(name, options)
+
+
 def test_smoke_results_are_not_published(tmp_path):
     with pytest.raises(UsageError, match="--smoke and --results"):
         record.Record("mixtures", record.Options(smoke=True, work=tmp_path, results=tmp_path / "x"))
