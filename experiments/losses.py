@@ -85,7 +85,7 @@ RESAMPLES = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Options(record.Options):
-    """Choose a learning rate for every loss, then train and evaluate it with five seeds."""
+    """Choose a learning rate for every loss, then train and evaluate it with several seeds."""
 
     networks: tuple[Literal["mlp", "dcgan"], ...] = ("mlp", "dcgan")
     """networks to train"""
@@ -95,6 +95,8 @@ class Options(record.Options):
     """losses to compare"""
     width: Count | None = None
     """base width of the networks; if not given, that of jaxgan.train"""
+    seeds: Count = SEEDS
+    """number of seeds with which the best learning rate of each loss is measured"""
     choosing_seeds: Count = 1
     """number of seeds with which each learning rate is tried"""
 
@@ -140,7 +142,7 @@ def compare(results: record.Record, network: str, loss: str, options: Options) -
     }
     if rate := choose_rate(tried):
         best = dataclasses.replace(config, learning_rate=rate)
-        seeds = range(1 if options.smoke else SEEDS)
+        seeds = range(1 if options.smoke else options.seeds)
         results.measure_seeds(names | {"part": "test"}, best, seeds, samples=samples)
 
 

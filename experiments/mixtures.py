@@ -113,7 +113,7 @@ def settings_of(method: str, dataset: str, steps: int) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Options(record.Options):
-    """Train every method on both mixtures, ten seeds each, and evaluate it."""
+    """Train every method on both mixtures, with several seeds, and evaluate it."""
 
     steps: Count = 400_000
     """number of steps of every run"""
@@ -121,12 +121,14 @@ class Options(record.Options):
     """mixtures to train on"""
     methods: tuple[Literal[tuple(METHODS)], ...] = tuple(METHODS)
     """methods to train"""
+    seeds: Count = SEEDS
+    """number of seeds of every method"""
 
 
 def mixtures(options: Options) -> None:
     """Does what `Options` says."""
     results = record.Record("mixtures", options)
-    steps, seeds, methods = options.steps, SEEDS, options.methods
+    steps, seeds, methods = options.steps, options.seeds, options.methods
     if options.smoke:
         steps, seeds, methods = 5, 2, ("PacGAN2",)
     for method in methods:
