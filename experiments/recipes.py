@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from experiments import budget
-from jaxgan.runs.recipes import RECIPES
+from jaxgan.runs.published import RECIPES
 
 SEEDS = 3
 CORES = len(os.sched_getaffinity(0))
@@ -27,6 +27,8 @@ CHANGES = {
     "mlp": "",
     "dcgan": "--width 32",
     "resnet": "--width 16",
+    "sagan": "--width 16 --batch-size 64",
+    "biggan": "--width 8",
     "r3gan": "--width 32 --batch-size 64 --precision float32 --burn-in 50000 "
     "--ema-half-life 10000 --augment-probability 0.05",
 }

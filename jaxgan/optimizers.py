@@ -83,6 +83,25 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
     return optax.stateless(lambda updates, params: jax.tree.map(clipped, updates, params))
 
 
+def orthogonal_regularization(weight: float) -> optax.GradientTransformation:
+    """Returns the transformation that adds the gradient of a penalty on similar filters.
+
+    The penalty is weight times the sum of the squared scalar products of different filters of each
+    kernel (Brock et al. 2019, "Large scale GAN training", eq. 3). It must come before the optimizer
+    in an `optax.chain`.
+    """
+
+    def penalty(kernel: jax.Array) -> jax.Array:
+        filters = kernel.reshape(-1, kernel.shape[-1])
+        products = filters.T @ filters
+        return weight * jnp.square(products - jnp.diag(jnp.diagonal(products))).sum()
+
+    def add_gradient(path, grad: jax.Array, param: jax.Array) -> jax.Array:
+        return grad + jax.grad(penalty)(param) if path[-1].key == "kernel" else grad
+
+    return optax.stateless(lambda grads, params: jax.tree.map_with_path(add_gradient, grads, params))
+
+
 def freeze(names: Sequence[str]) -> optax.GradientTransformation:
     """Returns the transformation that leaves the parameters of some layers as they are.
 

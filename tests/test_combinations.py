@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 KEY = jax.random.key(3)
 ROUGH = {"xla_backend_optimization_level": 0}
 """Compiles quickly, to code that rounds differently: not for what is compared bit by bit."""
-LARGE = ("resnet", "r3gan")
+LARGE = ("resnet", "sagan", "biggan", "r3gan")
 """Networks that take a minute to compile, and scan as the other networks do."""
 BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
 CASES = {
@@ -33,6 +33,13 @@ CASES = {
         "r1": 0.1,
     },
     "resnet": {"network": "resnet", "loss": "hinge", "conditional": True},
+    "sagan": {"network": "sagan", "loss": "hinge", "conditional": True, "g_conditioning": "norm"},
+    "biggan": {
+        "network": "biggan",
+        "loss": "hinge",
+        "conditional": True,
+        "orthogonal_regularization": 1e-2,
+    },
     "r3gan": {"network": "r3gan", "loss": "relativistic", "r1": 1.0, "r2": 1.0},
     "critic": {"loss": "wasserstein", "gradient_penalty": 10.0, "d_steps": 2},
     "noisy": {"loss": "minimax", "dragan": 10.0, "pack": 2, "conditional": True},

@@ -17,16 +17,20 @@ from jaxgan.networks import (
     NETWORKS,
     Heads,
     NetworkOptions,
+    biggan,
     conv,
     dcgan,
     maxout,
     mlp,
     r3gan,
     resnet,
+    sagan,
     stacked,
 )
+from jaxgan.networks.attention import SelfAttention
+from jaxgan.networks.biggan import split_latents
 from jaxgan.networks.heads import projection_head
-from jaxgan.networks.norms import NORMS, has_bias, normalize
+from jaxgan.networks.norms import NORMS, OF_ACTIVATIONS, has_bias, normalize
 from jaxgan.networks.options import DEFAULTS
 from jaxgan.networks.r3gan import Block
 from jaxgan.networks.r3gan import downsample as r3gan_downsample
@@ -105,6 +109,84 @@ def test_parameter_counts_match_the_papers():
         assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
 
 
+def test_biggan_has_the_parameters_of_studiogan():
+    """Layer by layer, for 32 pixels and 10 classes, and for 64 pixels and 200 classes."""
+    kernel = lambda size, a, b: size * size * a * b + b
+    attention = lambda c: 2 * c * (c // 8) + 2 * c * (c // 2) + 1
+    for size, latent_size, classes, g_widths, d_widths, halvings in (
+        (32, 80, 10, (384,) * 4, (192,) * 4, 2),
+        (64, 100, 200, (1280, 640, 320, 160, 80), (80, 160, 320, 640, 1280), 4),
+    ):
+        state = shapes_of(*biggan((size, size, 3), num_classes=classes), latent_size, num_classes=classes)
+        part = latent_size // len(g_widths)
+        generator = classes * 128 + kernel(1, part, 16 * g_widths[0])
+        for a, b in itertools.pairwise(g_widths):
+            generator += 2 * (128 + part) * (a + b) + kernel(1, a, b) + kernel(3, a, b) + kernel(3, b, b)
+        generator += attention(g_widths[-2]) + 2 * g_widths[-1] + kernel(3, g_widths[-1], 3)
+        discriminator = attention(d_widths[0]) + (d_widths[-1] + 1) + classes * d_widths[-1]
+        for i, (a, b) in enumerate(itertools.pairwise((3, *d_widths))):
+            shortcut = kernel(1, a, b) if i < halvings or a != b else 0
+            discriminator += kernel(3, a, b) + kernel(3, b, b) + shortcut
+        assert (count(state.generator), count(state.discriminator)) == (generator, discriminator)
+
+
+def test_attention_is_a_weighted_mean_of_values():
+    x = jax.random.normal(KEY, (2, 4, 6, 16))
+    layer = SelfAttention()
+    out, variables = layer.init_with_output(KEY, x)
+    np.testing.assert_array_equal(out, x)  # Its gain is 0 at first.
+    params = variables["params"] | {"gain": jnp.float32(0.7)}
+    found = layer.apply({"params": params}, x)
+    queries, keys, values, last = (
+        np.asarray(params[f"Conv_{i}"]["kernel"][0, 0], np.float64) for i in range(4)
+    )
+    exact = np.asarray(x, np.float64)
+    pool = lambda y: y.reshape(2, 2, 2, 3, 2, -1).max(axis=(2, 4)).reshape(2, 6, -1)
+    similar = (exact @ queries).reshape(2, 24, -1) @ pool(exact @ keys).transpose(0, 2, 1)
+    weights = np.exp(similar) / np.exp(similar).sum(axis=-1, keepdims=True)
+    means = (weights @ pool(exact @ values)).reshape(2, 4, 6, -1)
+    np.testing.assert_allclose(found, exact + 0.7 * means @ last, rtol=1e-4, atol=1e-5)
+
+
+def test_biggan_gives_each_part_of_the_latents_to_one_layer():
+    parts = split_latents(jnp.arange(11)[None], 4)
+    assert [part[0].tolist() for part in parts] == [[0, 1, 2, 3, 4], [5, 6], [7, 8], [9, 10]]
+    with pytest.raises(UsageError, match="--latent-size 3 is below 4, the number of parts"):
+        split_latents(jnp.zeros((1, 3)), 4)
+    generator, _ = biggan((16, 16, 1), width=4)
+    latents = jax.random.normal(KEY, (4, 9))
+    variables = generator.init(KEY, latents)
+    blocks = lambda latents: [
+        np.asarray(found["__call__"][0])
+        for name, found in sorted(
+            generator.apply(
+                variables,
+                latents,
+                capture_intermediates=lambda module, _: "GeneratorBlock" in (module.name or ""),
+                mutable=["intermediates"],
+            )[1]["intermediates"].items()
+        )
+    ]
+    usual = blocks(latents)
+    assert len(usual) == 2
+    for changed, first in (((0,), 0), ((3,), 0), ((8,), 1)):
+        moved = blocks(latents.at[:, list(changed)].add(1.0))
+        same = [np.array_equal(a, b) for a, b in zip(usual, moved, strict=True)]
+        assert same == [i < first for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (NetworkOptions(g_norm="none"), "--network biggan needs --g-norm batch, layer, instance or"),
+        (NetworkOptions(g_conditioning="norm"), "leave out --g-conditioning norm"),
+    ],
+)
+def test_biggan_refuses_what_it_does_by_itself(options, message):
+    with pytest.raises(UsageError, match=message):
+        biggan((8, 8, 1), num_classes=3, options=options)
+
+
 def test_stacked_crops_to_the_transpose_of_a_convolution():
     x, kernel, y = (jax.random.normal(KEY, s) for s in ((2, 7, 7, 3), (3, 3, 3, 5), (2, 4, 4, 5)))
     _, transpose = jax.vjp(lambda x: conv.conv(x, kernel, 2), x)
@@ -134,9 +216,10 @@ COUNTS = [
     (resnet, 48, None, DEFAULTS, 4_878_083, 10_141_441),
     (resnet, 64, None, DEFAULTS, 12_220_675, 10_141_441),
     (resnet, 128, None, DEFAULTS, 32_150_787, 29_017_857),
+    (sagan, 32, 10, CONDITIONAL, 4_386_308, 1_075_586),
     (r3gan, 32, 10, DEFAULTS, 20_781_952, 21_280_512),
 ]
-"""Numbers of parameters of mimicry's SNGAN, cGAN-PD and SSGAN, and of R3GAN's code for CIFAR-10."""
+"""Numbers of parameters of mimicry's SNGAN, cGAN-PD, SSGAN and SAGAN, and of R3GAN's for CIFAR-10."""
 
 
 @pytest.mark.parametrize(("family", "size", "num_classes", "options", "of_g", "of_d"), COUNTS)
@@ -153,16 +236,14 @@ def test_parameter_counts_match_other_code(family, size, num_classes, options, o
     assert found == [of_g, of_d]
 
 
-ACTIVATION_NORMS = ("batch", "layer", "instance")
-
-
 NORMED = [
     (name, norm, conditioning)
     for name in NETWORKS
     for norm in NORMS
     for conditioning in ("embedding", "norm")
     if norm != "instance" or name in CONVOLUTIONAL
-    if conditioning == "embedding" or norm in ACTIVATION_NORMS
+    if conditioning == "embedding" or norm in OF_ACTIVATIONS
+    if name != "biggan" or (conditioning == "embedding" and norm in OF_ACTIVATIONS)
 ]
 
 
@@ -180,12 +261,13 @@ def test_every_family_has_every_norm(name, norm, conditioning):
         of_params = [path for path in paths if "'params'" in path]
         scaled = any("scale" in path for path in of_params)
         embedded = sum("embedding" in path for path in of_params)
-        # A generator of the resnet family has no classes in its last norm, as in the authors' code.
-        assert scaled == (norm in ACTIVATION_NORMS and (not by_class or name == "resnet"))
+        # These generators have no classes in their last norm, as in the authors' code.
+        unconditional = not by_class or name in ("resnet", "sagan")
+        assert scaled == (norm in OF_ACTIVATIONS and unconditional)
         assert embedded > 1 if by_class else embedded == 1
-        assert any("'mean'" in path for path in paths) == (norm == "batch")
-        assert any("sigma" in path for path in paths) == (norm == "spectral")
-        assert has_bias(norm) == (norm not in ACTIVATION_NORMS)
+        assert any("'mean'" in path for path in paths) == (norm in ("batch", "spectral_batch"))
+        assert any("sigma" in path for path in paths) == (norm in ("spectral", "spectral_batch"))
+        assert has_bias(norm) == (norm not in OF_ACTIVATIONS)
 
 
 def leaves_of(tree):
@@ -206,17 +288,18 @@ def test_norms_normalize_over_their_axes(norm):
     # The mean and the deviation of every channel of every example are different.
     x = jax.random.normal(KEY, (4, 5, 6, 3)) * jnp.arange(1.0, 13).reshape(4, 1, 1, 3) + 2
     found, variables = Norm(norm).init_with_output(KEY, x)
-    if norm not in ACTIVATION_NORMS:
+    if norm not in OF_ACTIVATIONS:
         assert found is x
         assert not variables
         return
-    axes = {"batch": (0, 1, 2), "layer": (1, 2, 3), "instance": (1, 2)}[norm]
+    batch = norm in ("batch", "spectral_batch")
+    axes = {"layer": (1, 2, 3), "instance": (1, 2)}.get(norm, (0, 1, 2))
     exact = np.asarray(x, np.float64)
     mean, deviation = (f(axis=axes, keepdims=True) for f in (exact.mean, exact.std))
     np.testing.assert_allclose(found, (exact - mean) / deviation, rtol=1e-3, atol=1e-4)
     # The scale and the offset are those of channels.
     assert {leaf.shape for leaf in jax.tree.leaves(variables["params"])} == {(3,)}
-    if norm == "batch":
+    if batch:
         same = Norm(norm).apply(variables, x, train=False)
         mean, var = variables["batch_stats"]["BatchNorm_0"].values()
         np.testing.assert_allclose(same, (x - mean) / jnp.sqrt(var + 1e-5), rtol=1e-4, atol=1e-5)
@@ -499,7 +582,7 @@ def test_r3gan_logits_are_products_with_the_class_embedding():
     np.testing.assert_array_equal(network.apply({"params": silent}, x, labels), [0, 0])
 
 
-LOSS_OF = {"resnet": "hinge", "r3gan": "relativistic"}
+LOSS_OF = {"resnet": "hinge", "sagan": "hinge", "biggan": "hinge", "r3gan": "relativistic"}
 """The losses of families, if they are not the default."""
 
 

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from jaxgan.errors import UsageError
-from jaxgan.optimizers import OPTIMIZERS, adam, clip_weights, make_optimizer
+from jaxgan.optimizers import OPTIMIZERS, adam, clip_weights, make_optimizer, orthogonal_regularization
 from jaxgan.schedules import cosine, decaying
 
 
@@ -17,6 +17,24 @@ def test_clipped_weights_stay_within_the_limit():
     new = optax.apply_updates(params, updates)
     np.testing.assert_allclose(new["w"], [0.01, -0.01, 0.003], rtol=1e-5)
     np.testing.assert_allclose(new["b"], [-0.01], rtol=1e-5)
+
+
+def test_orthogonal_regularization_penalizes_products_of_filters():
+    tx = orthogonal_regularization(0.1)
+    kernel = jax.random.normal(jax.random.key(0), (3, 3, 2, 4))
+    params = {"a": {"kernel": kernel, "bias": jnp.ones(4)}, "b": {"embedding": jnp.ones((2, 4))}}
+    grads = jax.tree.map(jnp.ones_like, params)
+    found, _ = tx.update(grads, tx.init(params), params)
+    filters = np.asarray(kernel, np.float64).reshape(-1, 4)
+    products = filters.T @ filters * (1 - np.eye(4))
+    expected = 1 + 0.1 * 4 * filters @ products
+    np.testing.assert_allclose(found["a"]["kernel"].reshape(-1, 4), expected, rtol=1e-4)
+    np.testing.assert_array_equal(found["a"]["bias"], grads["a"]["bias"])
+    np.testing.assert_array_equal(found["b"]["embedding"], grads["b"]["embedding"])
+    # Orthogonal filters, of any length, have no penalty.
+    params["a"]["kernel"] = 2 * jnp.eye(18, 4).reshape(3, 3, 2, 4)
+    found, _ = tx.update(grads, tx.init(params), params)
+    np.testing.assert_allclose(found["a"]["kernel"], 1.0, rtol=1e-6)
 
 
 GRADS = [0.5, -1.0, 2.0, 0.3, 0.3, -0.7]

@@ -18,7 +18,8 @@ from jaxgan.gan import gan
 from jaxgan.losses import HeadOutputs, LossInputs
 from jaxgan.runs import build
 from jaxgan.runs.config import GROUPS, Config, RecipeName, check_config
-from jaxgan.runs.recipes import RECIPES, choose_defaults, flags_of, make_config
+from jaxgan.runs.published import RECIPES
+from jaxgan.runs.recipes import choose_defaults, flags_of, make_config
 from jaxgan.trees import leaves_by_path
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rough_code")]
@@ -57,9 +58,9 @@ def test_recipes_build_their_own_networks(name, dataset):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if not name.startswith("r3gan_")])
 def test_recipes_take_three_steps(name, dataset):
-    """With an mlp in the place of the resnet and r3gan, which take long to compile."""
+    """With an mlp in the place of networks that take long to compile."""
     config = dataclasses.replace(RECIPES[name].config, **NETWORK_SETTINGS)
-    if config.network in ("resnet", "r3gan"):
+    if config.network in ("resnet", "sagan", "biggan", "r3gan"):
         norm = "batch" if config.g_conditioning == "norm" else config.g_norm
         config = dataclasses.replace(config, network="mlp", g_norm=norm)
     model = build.build_gan(config, dataset)
@@ -92,6 +93,7 @@ def count_parameters(config, num_classes=10) -> tuple[int, int]:
         ("wgan_gp", 4_276_739, 1_053_825),
         ("cgan", 4_304_387, 1_055_105),
         ("ssgan", 4_276_739, 1_054_341),
+        ("sagan", 4_386_308, 1_075_586),
         # Huang et al. 2024, appendix D: 20.78, 21.28, 20.73 and 20.68 million.
         ("r3gan", 20_781_952, 21_280_512),
         ("r3gan_stacked_mnist", 20_732_160, 20_683_776),
@@ -145,6 +147,8 @@ BASES = {
         (
             "sngan",
             "cgan",
+            "sagan",
+            "biggan",
             "reacgan",
             "ssgan",
             "crgan",

@@ -9,18 +9,22 @@ the type of their inputs, with float32 parameters, and sum over the batch or ove
 To add a family, write its file and add it to `NETWORKS`.
 """
 
+from jaxgan.networks.biggan import biggan
 from jaxgan.networks.dcgan import dcgan
 from jaxgan.networks.maxout import maxout
 from jaxgan.networks.mlp import mlp
 from jaxgan.networks.options import Heads, NetworkOptions
 from jaxgan.networks.r3gan import r3gan
 from jaxgan.networks.resnet import resnet
+from jaxgan.networks.sagan import sagan
 from jaxgan.networks.stacked import stacked
 
 NETWORKS = {
     "mlp": mlp,
     "dcgan": dcgan,
     "resnet": resnet,
+    "sagan": sagan,
+    "biggan": biggan,
     "r3gan": r3gan,
     "maxout": maxout,
     "stacked": stacked,
@@ -30,10 +34,12 @@ __all__ = [
     "NETWORKS",
     "Heads",
     "NetworkOptions",
+    "biggan",
     "dcgan",
     "maxout",
     "mlp",
     "r3gan",
     "resnet",
+    "sagan",
     "stacked",
 ]

@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
+from jaxgan.networks.shared import Dense
 
-NORMS = ("none", "batch", "layer", "instance", "spectral")
-"""The names of norms. "spectral" acts on weights, and the others on activations."""
+NORMS = ("none", "batch", "layer", "instance", "spectral", "spectral_batch")
+"""The names of norms. "spectral" acts on weights, the others on activations, "spectral_batch" on
+both."""
+OF_ACTIVATIONS = ("batch", "layer", "instance", "spectral_batch")
 
 
 def normalize(
@@ -26,7 +29,8 @@ def normalize(
     Szegedy 2015; running averages if not `train`), of an example ("layer": Ba et al. 2016), or of a
     channel of an example ("instance": Ulyanov et al. 2016).
     labels: `[n]`, for a scale and an offset of each class, as in conditional batch norm (Dumoulin
-    et al. 2017); else every class has the same.
+    et al. 2017); or vectors `[n, k]`, of which the scale and the offset are linear functions
+    (BigGAN, Brock et al. 2019); else all examples have the same.
     Raises `UsageError` for an instance norm of activations that are not images, and for labels
     without a norm of activations.
     """
@@ -34,7 +38,7 @@ def normalize(
     if labels is None:
         affine["scale_init"] = scale_init
     match norm:
-        case "batch":
+        case "batch" | "spectral_batch":
             layer = nn.BatchNorm(use_running_average=not train, momentum=0.9, **affine)
         case "layer":
             axes = tuple(range(1, x.ndim))
@@ -45,10 +49,20 @@ def normalize(
             layer = nn.InstanceNorm(**affine)
         case _:
             if labels is not None:
-                raise UsageError("--g-conditioning norm needs --g-norm batch, layer or instance")
+                raise UsageError(f"--g-conditioning norm needs --g-norm {name_alternatives()}")
             return x
     x = layer(x)
-    return x if labels is None else _scale_by_class(x, labels, num_classes)
+    if labels is None:
+        return x
+    if labels.ndim == 2:
+        return _scale_by_vector(x, labels, lambda dense: normalize_weights(dense, norm, train))
+    return _scale_by_class(x, labels, num_classes)
+
+
+def name_alternatives() -> str:
+    """Returns the names of the norms of activations, as a message lists them."""
+    *others, last = OF_ACTIVATIONS
+    return f"{', '.join(others)} or {last}"
 
 
 def _scale_by_class(x: jax.Array, labels: jax.Array, num_classes: int | None) -> jax.Array:
@@ -60,13 +74,23 @@ def _scale_by_class(x: jax.Array, labels: jax.Array, num_classes: int | None) ->
     return (x.astype(jnp.float32) * scale + offset).astype(x.dtype)
 
 
+def _scale_by_vector(x: jax.Array, vectors: jax.Array, normed: Callable) -> jax.Array:
+    """Returns activations with a scale and an offset that are linear functions of vectors."""
+    layer = lambda: normed(Dense(x.shape[-1], False, nn.initializers.orthogonal()))
+    # In float32, because gradients of the layers are sums over the batch and over pixels.
+    of_vector = lambda: layer()(vectors.astype(jnp.float32))
+    place = lambda y: jnp.expand_dims(y, tuple(range(1, x.ndim - 1)))
+    scale, offset = 1 + place(of_vector()), place(of_vector())
+    return (x.astype(jnp.float32) * scale + offset).astype(x.dtype)
+
+
 def normalize_weights(layer: nn.Module, norm: str, train: bool) -> Callable:
-    """Returns the layer, with weights divided by their largest singular value if "spectral".
+    """Returns the layer, its weights divided by their largest singular value if the norm asks so.
 
     Miyato et al. 2018, "Spectral normalization for GANs": the value is estimated by one power
     iteration in each forward pass of training.
     """
-    if norm != "spectral":
+    if norm not in ("spectral", "spectral_batch"):
         return layer
     spectral = nn.SpectralNorm(layer)
     return lambda *inputs: spectral(*inputs, update_stats=train)

@@ -6,12 +6,14 @@ Miyato et al. 2018, "Spectral normalization for generative adversarial networks"
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
+from jaxgan.networks.attention import SelfAttention
 from jaxgan.networks.conv import Conv, upsample
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.norms import normalize, normalize_weights
@@ -22,9 +24,20 @@ LARGE = 48
 """The size of images from which channels depend on the size, as in SNGAN's tables."""
 MOST_DOUBLINGS = 4
 """Channels are at most 2^4 times those at the size of the images."""
-MAIN = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
-SHORTCUT = nn.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-"""Glorot uniform initializers, with a gain of sqrt(2) on the main path."""
+
+
+class Initializers(NamedTuple):
+    """Initializers of kernels: of the two layers of a block, and of the others."""
+
+    main: Callable
+    others: Callable
+
+
+GLOROT = Initializers(
+    nn.initializers.variance_scaling(2.0, "fan_avg", "uniform"),
+    nn.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
+)
+"""Glorot's uniform ones, with a gain of sqrt(2) on the main path."""
 
 
 class GeneratorBlock(nn.Module):
@@ -32,6 +45,7 @@ class GeneratorBlock(nn.Module):
 
     features: int
     norm: str = "batch"
+    initializers: Initializers = GLOROT
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool, **of_norms) -> jax.Array:
@@ -39,24 +53,28 @@ class GeneratorBlock(nn.Module):
         norm = partial(normalize, norm=self.norm, train=train, **of_norms)
         normed = partial(normalize_weights, norm=self.norm, train=train)
         main = nn.relu(norm(x))
-        main = normed(Conv(self.features, upsample_first=True, kernel_init=MAIN))(main)
+        init, init_shortcut = self.initializers
+        main = normed(Conv(self.features, upsample_first=True, kernel_init=init))(main)
         main = nn.relu(norm(main))
-        main = normed(Conv(self.features, kernel_init=MAIN))(main)
+        main = normed(Conv(self.features, kernel_init=init))(main)
         # A 1x1 convolution commutes with upsampling, and is cheaper before it.
-        return main + upsample(normed(Conv(self.features, 1, kernel_init=SHORTCUT))(x))
+        return main + upsample(normed(Conv(self.features, 1, kernel_init=init_shortcut))(x))
 
 
 class DiscriminatorBlock(nn.Module):
     """A residual block: ReLU, 3x3, ReLU, 3x3, with a norm of the weights or before each ReLU.
 
     halve: whether to downsample afterwards. first: whether the inputs are images, which need no
-    norm and no ReLU.
+    norm and no ReLU. wide: whether the inner layer has the channels of the outputs (BigGAN), instead
+    of those of the inputs.
     """
 
     features: int
     halve: bool = False
     first: bool = False
     norm: str = "spectral"
+    wide: bool = False
+    initializers: Initializers = GLOROT
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -64,12 +82,13 @@ class DiscriminatorBlock(nn.Module):
         norm = partial(normalize, norm=self.norm, train=train)
         normed = partial(normalize_weights, norm=self.norm, train=train)
         size = downsample if self.halve else identity
-        inner = self.features if self.first else x.shape[-1]
+        init, init_shortcut = self.initializers
+        inner = self.features if self.first or self.wide else x.shape[-1]
         main = x if self.first else nn.relu(norm(x))
-        main = normed(Conv(inner, kernel_init=MAIN))(main)
-        main = size(normed(Conv(self.features, kernel_init=MAIN))(nn.relu(norm(main))))
+        main = normed(Conv(inner, kernel_init=init))(main)
+        main = size(normed(Conv(self.features, kernel_init=init))(nn.relu(norm(main))))
         if self.halve or x.shape[-1] != self.features:
-            x = normed(Conv(self.features, 1, kernel_init=SHORTCUT))(size(x))
+            x = normed(Conv(self.features, 1, kernel_init=init_shortcut))(size(x))
         return main + x
 
 
@@ -77,7 +96,8 @@ class Generator(nn.Module):
     """A linear layer, then a block for each doubling of the size: latents to images.
 
     widths: channels of the linear layer, then of each block. norm: of the blocks. conditioning: see
-    `NetworkOptions`; the last norm has no classes, as in the authors' code.
+    `NetworkOptions`; the last norm has no classes, as in the authors' code. attention: whether the
+    inputs of the last block, at half the size of the images, pass through self-attention.
     """
 
     shape: Sequence[int]
@@ -86,6 +106,7 @@ class Generator(nn.Module):
     num_classes: int | None = None
     norm: str = "batch"
     conditioning: str = "embedding"
+    attention: bool = False
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
@@ -95,19 +116,22 @@ class Generator(nn.Module):
         classes = ClassInput(labels, self.num_classes, self.conditioning)
         first, *others = self.widths
         x = classes.append_to(latents)
-        x = normed(Dense(height * width * first, kernel_init=SHORTCUT))(x)
+        x = normed(Dense(height * width * first, kernel_init=GLOROT.others))(x)
         x = x.reshape(-1, height, width, first)
-        for features in others:
+        for i, features in enumerate(others):
+            if self.attention and i == len(others) - 1:
+                x = SelfAttention(self.norm, GLOROT.others)(x, train)
             x = GeneratorBlock(features, self.norm)(x, train, **classes.of_norms)
         x = nn.relu(normalize(x, self.norm, train))
-        return self.output(normed(Conv(self.shape[-1], kernel_init=SHORTCUT))(x))
+        return self.output(normed(Conv(self.shape[-1], kernel_init=GLOROT.others))(x))
 
 
 class Discriminator(nn.Module):
     """Blocks, the first of them with downsampling, ReLU, a sum over pixels: images to logits.
 
     widths: channels of each block. halvings: number of blocks with downsampling. norm: of the
-    layers. heads: the outputs.
+    layers. heads: the outputs. attention: whether the outputs of the first block, at half the size
+    of the images, pass through self-attention. wide, initializers: of the blocks.
     """
 
     widths: Sequence[int] = (128,) * 4
@@ -115,16 +139,22 @@ class Discriminator(nn.Module):
     num_classes: int | None = None
     norm: str = "spectral"
     heads: Heads = Heads()
+    attention: bool = False
+    wide: bool = False
+    initializers: Initializers = GLOROT
 
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False):
         """Returns logits `[n]`, or `HeadOutputs`."""
         normed = partial(normalize_weights, norm=self.norm, train=train)
+        of_blocks = self.norm, self.wide, self.initializers
         x = images
         for i, features in enumerate(self.widths):
-            x = DiscriminatorBlock(features, i < self.halvings, i == 0, self.norm)(x, train)
+            x = DiscriminatorBlock(features, i < self.halvings, i == 0, *of_blocks)(x, train)
+            if self.attention and i == 0:
+                x = SelfAttention(self.norm, self.initializers.others)(x, train)
         x = nn.relu(normalize(x, self.norm, train)).sum(axis=(1, 2), dtype=jnp.float32)
-        project = partial(projection_head, normed=normed, kernel_init=SHORTCUT)
+        project = partial(projection_head, normed=normed, kernel_init=self.initializers.others)
         return output_heads(x, labels, self.num_classes, self.heads, project, normed)
 
 
@@ -145,22 +175,13 @@ def resnet(
     Raises `UsageError` for options that the family does not have, for shapes that `count_halvings`
     rejects, and for sides that are not multiples of 4; 28 x 28 and 32 x 32 are valid.
     """
-    refuse_widths(options, "resnet")
-    count, remaining = count_halvings(shape, "resnet")
-    if shape[0] % 4 or shape[1] % 4:  # The discriminator halves twice, whatever the size.
-        size = f"{shape[0]} x {shape[1]}"
-        raise UsageError(
-            f"--network resnet needs images whose sides are multiples of 4 pixels, not {size}: "
-            "see --image-size"
-        )
+    count, remaining = check_shape(shape, options, "resnet")
     output = nn.tanh if bounded else identity
     if max(shape[:2]) < LARGE:
         width = width or 128
         g_widths, d_widths, halvings = (2 * width,) * (count + 1), (width,) * 4, 2
     else:
-        channels = lambda stage: (width or 64) * 2 ** min(stage, MOST_DOUBLINGS)
-        g_widths = [channels(count), *(channels(stage) for stage in reversed(range(count)))]
-        d_widths = [channels(stage) for stage in range(max(count, MOST_DOUBLINGS) + 1)]
+        g_widths, d_widths = channels_by_stage(width or 64, count)
         even = remaining[0] % 2 == remaining[1] % 2 == 0
         halvings = count + 1 if even and count <= MOST_DOUBLINGS else count
     g_norm, d_norm = options.g_norm or "batch", options.d_norm or "spectral"
@@ -170,6 +191,32 @@ def resnet(
         ),
         Discriminator(tuple(d_widths), halvings, num_classes, d_norm, options.heads),
     )
+
+
+def check_shape(shape: Sequence[int], options: NetworkOptions, network: str) -> tuple:
+    """Returns what `count_halvings` does, for a family whose discriminator halves at least twice.
+
+    Raises `UsageError` for widths at each size, and for shapes that the family cannot have.
+    """
+    refuse_widths(options, network)
+    found = count_halvings(shape, network)
+    if shape[0] % 4 or shape[1] % 4:
+        size = f"{shape[0]} x {shape[1]}"
+        raise UsageError(
+            f"--network {network} needs images whose sides are multiples of 4 pixels, not {size}: "
+            "see --image-size"
+        )
+    return found
+
+
+def channels_by_stage(width: int, count: int) -> tuple[list[int], list[int]]:
+    """Returns the channels of both networks' blocks for large images.
+
+    width: next to the images; they double with each halving, up to 16 times. count: of halvings.
+    """
+    channels = lambda stage: width * 2 ** min(stage, MOST_DOUBLINGS)
+    of_generator = [channels(count), *(channels(stage) for stage in reversed(range(count)))]
+    return of_generator, [channels(stage) for stage in range(max(count, MOST_DOUBLINGS) + 1)]
 
 
 def downsample(x: jax.Array) -> jax.Array:

@@ -25,7 +25,12 @@ from jaxgan.losses import (
     top_k,
 )
 from jaxgan.networks import NETWORKS, Heads, NetworkOptions
-from jaxgan.optimizers import clip_weights, freeze, make_optimizer
+from jaxgan.optimizers import (
+    clip_weights,
+    freeze,
+    make_optimizer,
+    orthogonal_regularization,
+)
 from jaxgan.runs.config import Config
 from jaxgan.schedules import SCHEDULES, Schedule, decaying, ema_decay
 
@@ -226,6 +231,8 @@ def build_optimizers(config: Config, values: Config) -> tuple[optax.GradientTran
         return made
 
     g_tx, d_tx = tx("g", 1), tx("d", config.d_steps)
+    if config.orthogonal_regularization:
+        g_tx = optax.chain(orthogonal_regularization(values.orthogonal_regularization), g_tx)
     if config.clip_weights:
         d_tx = optax.chain(d_tx, clip_weights(values.clip_weights))
     return g_tx, d_tx

@@ -35,6 +35,8 @@ RecipeName = Literal[
     "dragan",
     "sngan",
     "cgan",
+    "sagan",
+    "biggan",
     "acgan",
     "reacgan",
     "ssgan",
@@ -271,7 +273,7 @@ def _check_classes(config: Config) -> None:
     usual = "none" if config.network in ("mlp", "r3gan") else "batch"
     refuse(
         config.g_conditioning == "norm" and (config.g_norm or usual) in ("none", "spectral"),
-        "--g-conditioning norm needs --g-norm batch, layer or instance",
+        "--g-conditioning norm needs --g-norm batch, layer, instance or spectral_batch",
     )
     refuse(
         config.classification != 1 and config.d_conditioning == "projection",

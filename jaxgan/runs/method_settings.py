@@ -19,8 +19,10 @@ from jaxgan.constraints import (
     Weight,
 )
 
-NetworkName = Literal["mlp", "dcgan", "resnet", "r3gan", "maxout", "stacked"]
-NormName = Literal["none", "batch", "layer", "instance", "spectral"]
+NetworkName = Literal[
+    "mlp", "dcgan", "resnet", "sagan", "biggan", "r3gan", "maxout", "stacked"
+]
+NormName = Literal["none", "batch", "layer", "instance", "spectral", "spectral_batch"]
 LossName = Literal[
     "minimax",
     "non_saturating",
@@ -42,16 +44,17 @@ class NetworkSettings:
     """family of both networks"""
     width: Count | None = None
     """base width of both networks; if not given, mlp: 256 hidden units (512 in the other layer),
-    dcgan: 64 channels, r3gan: 256, resnet: 128 (256 in the generator) and, from 48 pixels on, 64,
+    dcgan: 64 channels, r3gan: 256, resnet and sagan: 128 (256 in the generator) and, from 48 pixels
+    on, 64, biggan: 96 (192 in the discriminator, 384 in the generator) and, from 48 pixels on, 80,
     maxout: 200 units (400 in the generator), stacked: 4 channels of the discriminator alone"""
     widths: tuple[Count, ...] = ()
     """channels of r3gan at each size of the images, from the smallest; they replace --width"""
     g_norm: NormName | None = None
     """normalization in the generator; if not given, batch for dcgan, resnet, maxout and stacked,
-    else none"""
+    spectral_batch (spectral norm of the weights and batch norm) for sagan and biggan, else none"""
     d_norm: NormName | None = None
-    """normalization in the discriminator; if not given, spectral for resnet, batch for dcgan and
-    stacked (none with a gradient penalty), else none"""
+    """normalization in the discriminator; if not given, spectral for resnet, sagan and biggan,
+    batch for dcgan and stacked (none with a gradient penalty), else none"""
     latent_size: Count = 100
     """length of the generator's input vectors, drawn from N(0, 1)"""
     conditional: bool = False
@@ -191,6 +194,9 @@ class OptimizerSettings:
     weight_decay: Weight = 0.0
     """weight decay of both networks: decoupled for adamw and lion, added to the gradient (L2) for
     the others; 0 for none, also for adamw"""
+    orthogonal_regularization: Weight = 0.0
+    """weight of the squared scalar products of different filters in a layer of the generator
+    (BigGAN: 1e-4); 0 for none"""
     clip_gradients: Weight = 0.0
     """largest norm of the gradient of a network, to which larger ones are scaled; 0 for no limit"""
     clip_weights: Weight = 0.0
