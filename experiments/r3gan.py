@@ -43,14 +43,14 @@ def time_steps(width: int, batch_size: int, precision: str) -> dict:
 
     from jaxgan.data import from_arrays
     from jaxgan.parallel.transforms import scan_steps
-    from jaxgan.runs import build
+    from jaxgan.runs import build, build_optimizers
     from jaxgan.runs.recipes import make_config
 
     images = np.random.default_rng(0).integers(0, 256, (4_096, 32, 32, 3), np.uint8)
     dataset = from_arrays(images)
     settings = {"width": width, "batch_size": batch_size, "precision": precision}
     config = make_config("r3gan_stacked_mnist", **settings)
-    model, size = build.build_gan(config, dataset), build.images_per_step(config)
+    model, size = build.build_gan(config, dataset), build_optimizers.images_per_step(config)
     key = jax.random.key(0)
     begin = time.perf_counter()
     state = jax.jit(model.init)(key)

@@ -11,17 +11,24 @@ import optax
 from jax import lax
 
 from jaxgan.augment import Augmentation
-from jaxgan.batch_norm import find_running_statistics, mean_of_statistics
-from jaxgan.devices import draw_rows, mean_over_devices
+from jaxgan.batch_norm import find_running_statistics
+from jaxgan.devices import mean_over_devices
 from jaxgan.errors import UsageError
 from jaxgan.keys import stream
-from jaxgan.losses import Loss, LossInputs, non_saturating
+from jaxgan.lazy import LazyPenalties, PathLength, penalize, shorten_paths
+from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
-from jaxgan.players import Player, init_player, update_player
-from jaxgan.sampling import Sampler, apply_in_training
+from jaxgan.players import init_player, update_player
 from jaxgan.schedules import Schedule, at, is_off
 from jaxgan.state import GANState, Metrics
+from jaxgan.updates import (
+    Parts,
+    generate_images,
+    make_critic,
+    make_loss_inputs,
+    update_discriminator,
+)
 
 
 class GAN(NamedTuple):
@@ -61,6 +68,8 @@ def gan(
     dtype: Any = None,
     class_frequencies: Sequence[float] | None = None,
     fresh_generator_batch: bool = False,
+    lazy_penalties: LazyPenalties | None = None,
+    path_length: PathLength | None = None,
 ) -> GAN:
     """Returns the GAN of a generator and a discriminator.
 
@@ -87,6 +96,7 @@ def gan(
         statistics of the averaged generator are estimated from; equal by default.
     fresh_generator_batch: whether the generator's update has latents, labels and real images of its
         own, instead of those of the last discriminator update.
+    lazy_penalties, path_length: penalties that have updates of their own, see `jaxgan.lazy`.
     `init` raises `UsageError` for a loss that penalizes gradients at single images if the
     discriminator has batch norm.
     """
@@ -105,32 +115,10 @@ def gan(
         dtype=dtype,
         class_frequencies=class_frequencies,
         fresh_generator_batch=fresh_generator_batch,
+        lazy_penalties=lazy_penalties,
+        path_length=path_length,
     )
     return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
-
-
-class Parts(NamedTuple):
-    """The arguments of `gan`, with defaults filled in; `ema_decay` is None without averaging."""
-
-    generator: nn.Module
-    discriminator: nn.Module
-    loss: Loss
-    g_tx: optax.GradientTransformation
-    d_tx: optax.GradientTransformation
-    latent_size: int
-    d_steps: int
-    ema_decay: float | Schedule | None
-    num_classes: int | None
-    pack: int
-    augment: Augmentation | None
-    dtype: Any
-    class_frequencies: Sequence[float] | None
-    fresh_generator_batch: bool
-
-    @property
-    def sampler(self) -> Sampler:
-        """The generator without its parameters, for drawing samples."""
-        return Sampler(self.generator, self.latent_size, self.num_classes)
 
 
 def _init(parts: Parts, key: jax.Array) -> GANState:
@@ -141,7 +129,9 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     shown = _arguments(pack_images(images, parts.pack), pack_labels(labels, parts.pack))
     g = init_player(g_variables, parts.g_tx)
     d = init_player(parts.discriminator.init(d_key, *shown), parts.d_tx)
-    if parts.loss.penalizes_gradients and any(find_running_statistics(d.stats)):
+    losses = parts.loss, parts.lazy_penalties and parts.lazy_penalties.loss
+    penalized = any(loss is not None and loss.penalizes_gradients for loss in losses)
+    if penalized and any(find_running_statistics(d.stats)):
         raise UsageError(
             "the loss penalizes gradients at single images, which depend on the whole batch in a "
             "discriminator with batch norm: use a discriminator without batch norm, as by --d-norm "
@@ -153,6 +143,7 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
         ema=None if parts.ema_decay is None else jax.tree.map(jnp.copy, g.params),
         step=jnp.zeros((), jnp.int32),
         loss=parts.loss.init(),
+        path_length=() if parts.path_length is None else jnp.zeros(()),
     )
 
 
@@ -163,14 +154,14 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     g, trained = state.generator, (state.discriminator, state.loss)
 
     def generate(params, key, labels):
-        return _generate(parts, params, g.stats, key, labels, count=batches[0].shape[1])
+        return generate_images(parts, params, g.stats, key, labels, count=batches[0].shape[1])
 
     def extra_update(trained, inputs):
         key, (real, labels) = inputs
         latents_key, d_key, _ = jax.random.split(key, 3)
         generated, _ = generate(g.params, latents_key, labels)
-        inputs = _loss_inputs(real, generated, d_key, state.step, labels)
-        return _update_discriminator(parts, trained, inputs)[0], None
+        inputs = make_loss_inputs(real, generated, d_key, state.step, labels)
+        return update_discriminator(parts, trained, inputs)[0], None
 
     if parts.d_steps > 1:
         rows = jax.tree.map(lambda each: each[: parts.d_steps - 1], (keys, batches))
@@ -180,21 +171,30 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     real, labels = jax.tree.map(lambda each: each[parts.d_steps - 1], batches)
     draw = lambda key, labels: jax.vjp(lambda p: generate(p, key, labels), g.params, has_aux=True)
     generated, generator_vjp, g_stats = draw(latents_key, labels)
-    d_inputs = _loss_inputs(real, generated, d_key, state.step, labels)
-    (d, loss_state), d_loss, logits, d_grads = _update_discriminator(parts, trained, d_inputs)
+    d_inputs = make_loss_inputs(real, generated, d_key, state.step, labels)
+    (d, loss_state), d_loss, logits, d_grads = update_discriminator(parts, trained, d_inputs)
+    critic = partial(make_critic, parts, d_inputs)
+    d = penalize(parts.lazy_penalties, parts.d_tx, d, critic, d_inputs)
 
     if parts.fresh_generator_batch:
         real, labels = jax.tree.map(lambda each: each[-1], batches)
         generated, generator_vjp, g_stats = draw(stream(g_key, "latents"), labels)
 
     def g_objective(generated):
-        inputs = _loss_inputs(real, generated, g_key, state.step, labels, loss_state)
-        critic = partial(_discriminate, parts, d, d.params, inputs)
-        return parts.loss.generator(lambda *args: critic(*args)[0], inputs)
+        inputs = make_loss_inputs(real, generated, g_key, state.step, labels, loss_state)
+        return parts.loss.generator(make_critic(parts, inputs, d, d.params), inputs)
 
     g_loss, pixel_grads = jax.value_and_grad(g_objective)(generated)
     g_grads = mean_over_devices(generator_vjp(pixel_grads)[0])
     g = update_player(parts.g_tx, g, g_grads, g_stats)
+    shape = len(real), parts.latent_size
+    of_paths = (
+        parts.generator,
+        parts.g_tx,
+        (g, state.path_length),
+        (state.step, g_key, shape, labels),
+    )
+    g, path_length = shorten_paths(parts.path_length, *of_paths)
 
     ema = state.ema
     if parts.ema_decay is not None:
@@ -203,62 +203,7 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
     metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
-    return GANState(g, d, ema, state.step + 1, loss_state), metrics
-
-
-def _generate(parts: Parts, params, stats, key, labels, count: int) -> tuple:
-    """Returns a pair of images `[count, ...]` and their neighbors, and new statistics.
-
-    The neighbors are images of latents with noise, None unless the loss asks for them.
-    """
-    shape = count, parts.latent_size
-    latents = draw_rows(jax.random.normal, key, shape)
-    run = lambda latents: apply_in_training(
-        parts.generator, {"params": params, **stats}, latents, labels, parts.dtype
-    )
-    images, stats = run(latents)
-    if is_off(parts.loss.latent_noise):
-        return (images, None), stats
-    noise = draw_rows(jax.random.normal, stream(key, "noise"), shape)
-    return (images, run(latents + parts.loss.latent_noise * noise)[0]), stats
-
-
-def _loss_inputs(real, generated, key, step, labels, state=()) -> LossInputs:
-    return LossInputs(real, generated[0], key, step, labels, generated[1], state)
-
-
-def _update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tuple:
-    """Returns the discriminator and the loss's state after one update, loss, logits, gradients."""
-    d, loss_state = trained
-    inputs = inputs._replace(state=loss_state)
-
-    def objective(params):
-        critic = partial(_discriminate, parts, d, params, inputs)
-        return parts.loss.discriminator(lambda *args: critic(*args)[0], inputs)
-
-    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
-    grads = mean_over_devices(grads)
-    stats = d.stats
-    # The discriminator is only used in training mode, in which batch norm does not read its running
-    # statistics.
-    if not all(find_running_statistics(stats)):
-        keys = jax.random.split(inputs.key)
-        passes = (
-            _discriminate(parts, d, d.params, inputs, *own)[1]
-            for own in zip(keys, (inputs.real, inputs.fake), strict=True)
-        )
-        stats = mean_of_statistics(*passes)
-    loss_state = parts.loss.update(loss_state, logits, inputs.step)
-    return (update_player(parts.d_tx, d, grads, stats), loss_state), loss, logits, grads
-
-
-def _discriminate(parts: Parts, d: Player, params, inputs: LossInputs, key, images) -> tuple:
-    """Returns outputs and new statistics of the discriminator for augmented, packed images."""
-    if parts.augment is not None:
-        images = parts.augment(key, images, inputs.step)
-    images, labels = pack_images(images, parts.pack), pack_labels(inputs.labels, parts.pack)
-    variables = {"params": params, **d.stats}
-    return apply_in_training(parts.discriminator, variables, images, labels, parts.dtype)
+    return GANState(g, d, ema, state.step + 1, loss_state, path_length), metrics
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:

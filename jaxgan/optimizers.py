@@ -99,7 +99,9 @@ def orthogonal_regularization(weight: float) -> optax.GradientTransformation:
     def add_gradient(path, grad: jax.Array, param: jax.Array) -> jax.Array:
         return grad + jax.grad(penalty)(param) if path[-1].key == "kernel" else grad
 
-    return optax.stateless(lambda grads, params: jax.tree.map_with_path(add_gradient, grads, params))
+    return optax.stateless(
+        lambda grads, params: jax.tree.map_with_path(add_gradient, grads, params)
+    )
 
 
 def freeze(names: Sequence[str]) -> optax.GradientTransformation:

@@ -37,16 +37,23 @@ def apply(
 
 
 def apply_in_training(
-    network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None
+    network: nn.Module, variables: dict, inputs: jax.Array, labels=None, dtype=None, key=None
 ) -> tuple:
     """Returns the outputs in training mode, and the new statistics, of the whole batch.
 
-    variables: with the collection "params"; the others are the statistics.
+    variables: with the collection "params"; the others are the statistics. key: for networks that
+    draw noise.
     """
     axis = AXIS if device_count() > 1 else None
     mutable = [name for name in variables if name != "params"]
     with nn.intercept_methods(override_batch_norm(axis_name=axis)):
-        return apply(network, variables, inputs, labels, dtype, train=True, mutable=mutable)
+        settings = {"train": True, "mutable": mutable, "rngs": with_noise(key)}
+        return apply(network, variables, inputs, labels, dtype, **settings)
+
+
+def with_noise(key: jax.Array | None) -> dict | None:
+    """Returns the keys of Flax for networks that draw noise, or None without a key."""
+    return None if key is None else {"noise": stream(key, "network")}
 
 
 class Sampler(NamedTuple):
@@ -131,7 +138,7 @@ class Sampler(NamedTuple):
             variables = {"params": params, **stats}
             # Batch t has the weight 1 / (t + 1): the mean of all, whatever the layer's momentum.
             with nn.intercept_methods(override_batch_norm(momentum=number / (number + 1))):
-                settings = {"train": True, "mutable": list(stats)}
+                settings = {"train": True, "mutable": list(stats), "rngs": with_noise(key)}
                 _, stats = apply(self.module, variables, latents, labels, **settings)
             return stats, None
 

@@ -13,6 +13,7 @@ class GANState(NamedTuple):
     ema: exponential moving average of the generator's parameters, None without averaging.
     step: number of steps taken, an int32 scalar.
     loss: state of the loss, such as averages of outputs; `()` for a loss without a state.
+    path_length: average path length of the generator, `()` without a penalty on path lengths.
     """
 
     generator: Player
@@ -20,6 +21,7 @@ class GANState(NamedTuple):
     ema: Any
     step: jax.Array
     loss: Any = ()
+    path_length: Any = ()
 
 
 class Metrics(NamedTuple):

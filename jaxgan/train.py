@@ -191,7 +191,8 @@ def build_program(config: Config, dataset):
     from jaxgan.parallel.layout import make_layout
     from jaxgan.parallel.members import for_members
     from jaxgan.runs.axes import names_of
-    from jaxgan.runs.build import build_gan, images_per_step, samples_per_picture
+    from jaxgan.runs.build import build_gan, samples_per_picture
+    from jaxgan.runs.build_optimizers import images_per_step
 
     names = names_of(config)
     layout = make_layout(names and len(names), config.devices, config.batch_size, config.pack)

@@ -11,7 +11,7 @@ from helpers import assert_close
 
 from jaxgan.data import from_arrays
 from jaxgan.parallel.transforms import COMPILER_OPTIONS, over_devices, over_members, scan_steps
-from jaxgan.runs import build
+from jaxgan.runs import build, build_optimizers
 from jaxgan.runs.config import Config
 from jaxgan.trees import tree_sha256
 
@@ -120,7 +120,9 @@ def case(request, dataset):
         model = build.build_gan(config, dataset)
     state = jax.jit(lambda key: perturb(model.init(key)), compiler_options=ROUGH)(KEY)
     options = ROUGH if config.network in LARGE else None
-    step = jax.jit(scan_steps(model, build.images_per_step(config), 1), compiler_options=options)
+    step = jax.jit(
+        scan_steps(model, build_optimizers.images_per_step(config), 1), compiler_options=options
+    )
     return config, model, state, step, step(KEY, state, dataset)
 
 
@@ -153,7 +155,7 @@ def test_steps_per_chunk_do_not_change_the_state(case, dataset):
     if config.network in LARGE:
         pytest.skip("large networks take a minute to compile, and scan as the others do")
     second, _ = step(KEY, first, dataset)
-    both = jax.jit(scan_steps(model, build.images_per_step(config), 2))
+    both = jax.jit(scan_steps(model, build_optimizers.images_per_step(config), 2))
     assert tree_sha256(both(KEY, state, dataset)[0]) == tree_sha256(second)
     assert tree_sha256(first) != tree_sha256(second)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
@@ -161,7 +163,7 @@ def test_steps_per_chunk_do_not_change_the_state(case, dataset):
 
 def test_step_on_several_devices_equals_step_on_one(case, dataset, monkeypatch):
     config, model, state, _, expected = case
-    train_step = scan_steps(model, build.images_per_step(config), 1)
+    train_step = scan_steps(model, build_optimizers.images_per_step(config), 1)
     copy = jax.tree.map(jnp.copy, state)  # The state is donated.
     monkeypatch.setitem(COMPILER_OPTIONS, "cpu", COMPILER_OPTIONS["cpu"] | ROUGH)
     found = over_devices(train_step, jax.devices()[:4])(KEY, copy, dataset)
@@ -172,7 +174,7 @@ def test_one_of_several_seeds_equals_that_seed_alone(case, dataset):
     config, model, state, _, expected = case
     keys = jnp.stack([KEY, jax.random.key(4)])
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), state)
-    train_step = scan_steps(model, build.images_per_step(config), 1)
+    train_step = scan_steps(model, build_optimizers.images_per_step(config), 1)
     together = jax.jit(over_members(train_step), compiler_options=ROUGH)
     found = together(keys, states, dataset)
     assert_close_in(config, jax.tree.map(lambda leaf: leaf[0], found), expected)

@@ -16,7 +16,7 @@ from jaxgan.losses import LOSSES
 from jaxgan.networks import NETWORKS
 from jaxgan.networks.norms import NORMS
 from jaxgan.optimizers import OPTIMIZERS
-from jaxgan.runs import build
+from jaxgan.runs import build_optimizers
 from jaxgan.runs.config import BOOKKEEPING, GROUPS, Config, check_config
 from jaxgan.schedules import SCHEDULES
 
@@ -238,7 +238,7 @@ def test_rates_of_each_player():
 
     def rates(config):
         found = []
-        for tx in build.build_optimizers(config, config):
+        for tx in build_optimizers.build_optimizers(config, config):
             state, moved = tx.init(gradient), []
             for _ in range(12):
                 updates, state = tx.update(gradient, state, gradient)

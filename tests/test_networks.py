@@ -33,8 +33,8 @@ from jaxgan.networks.heads import projection_head
 from jaxgan.networks.norms import NORMS, OF_ACTIVATIONS, has_bias, normalize
 from jaxgan.networks.options import DEFAULTS
 from jaxgan.networks.r3gan import Block
-from jaxgan.networks.r3gan import downsample as r3gan_downsample
-from jaxgan.networks.r3gan import upsample as r3gan_upsample
+from jaxgan.networks.resampling import downsample as r3gan_downsample
+from jaxgan.networks.resampling import upsample as r3gan_upsample
 from jaxgan.networks.resnet import downsample as resnet_downsample
 from jaxgan.networks.shared import append_class_embedding, count_halvings
 from jaxgan.networks.stacked import crop
@@ -117,11 +117,15 @@ def test_biggan_has_the_parameters_of_studiogan():
         (32, 80, 10, (384,) * 4, (192,) * 4, 2),
         (64, 100, 200, (1280, 640, 320, 160, 80), (80, 160, 320, 640, 1280), 4),
     ):
-        state = shapes_of(*biggan((size, size, 3), num_classes=classes), latent_size, num_classes=classes)
+        state = shapes_of(
+            *biggan((size, size, 3), num_classes=classes), latent_size, num_classes=classes
+        )
         part = latent_size // len(g_widths)
         generator = classes * 128 + kernel(1, part, 16 * g_widths[0])
         for a, b in itertools.pairwise(g_widths):
-            generator += 2 * (128 + part) * (a + b) + kernel(1, a, b) + kernel(3, a, b) + kernel(3, b, b)
+            generator += (
+                2 * (128 + part) * (a + b) + kernel(1, a, b) + kernel(3, a, b) + kernel(3, b, b)
+            )
         generator += attention(g_widths[-2]) + 2 * g_widths[-1] + kernel(3, g_widths[-1], 3)
         discriminator = attention(d_widths[0]) + (d_widths[-1] + 1) + classes * d_widths[-1]
         for i, (a, b) in enumerate(itertools.pairwise((3, *d_widths))):
@@ -178,7 +182,10 @@ def test_biggan_gives_each_part_of_the_latents_to_one_layer():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (NetworkOptions(g_norm="none"), "--network biggan needs --g-norm batch, layer, instance or"),
+        (
+            NetworkOptions(g_norm="none"),
+            "--network biggan needs --g-norm batch, layer, instance or",
+        ),
         (NetworkOptions(g_conditioning="norm"), "leave out --g-conditioning norm"),
     ],
 )
@@ -219,7 +226,7 @@ COUNTS = [
     (sagan, 32, 10, CONDITIONAL, 4_386_308, 1_075_586),
     (r3gan, 32, 10, DEFAULTS, 20_781_952, 21_280_512),
 ]
-"""Numbers of parameters of mimicry's SNGAN, cGAN-PD, SSGAN and SAGAN, and of R3GAN's for CIFAR-10."""
+"""Parameters of mimicry's SNGAN, cGAN-PD, SSGAN and SAGAN, and of R3GAN's code for CIFAR-10."""
 
 
 @pytest.mark.parametrize(("family", "size", "num_classes", "options", "of_g", "of_d"), COUNTS)

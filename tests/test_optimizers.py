@@ -5,7 +5,13 @@ import optax
 import pytest
 
 from jaxgan.errors import UsageError
-from jaxgan.optimizers import OPTIMIZERS, adam, clip_weights, make_optimizer, orthogonal_regularization
+from jaxgan.optimizers import (
+    OPTIMIZERS,
+    adam,
+    clip_weights,
+    make_optimizer,
+    orthogonal_regularization,
+)
 from jaxgan.schedules import cosine, decaying
 
 

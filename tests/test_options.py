@@ -13,7 +13,7 @@ from jaxgan import data, train
 from jaxgan.data import from_arrays, load
 from jaxgan.errors import UsageError
 from jaxgan.keys import key_of_seed
-from jaxgan.runs import build
+from jaxgan.runs import build, build_optimizers
 from jaxgan.runs.config import Config
 from jaxgan.runs.generators import load_generator
 from jaxgan.runs.plots import PADDING
@@ -105,21 +105,21 @@ def test_clip_weights_applies_to_the_discriminator_only(finished):
 
 def test_burn_in_is_counted_in_images_for_both_networks():
     config = dataclasses.replace(SMALL, r1=2.0, final_penalty=0.5)
-    rate = build.make_schedule(config, 1e-3, 1e-4)
-    d_rate = build.make_schedule(config, 1e-3, 1e-4, updates_per_step=2)
+    rate = build_optimizers.make_schedule(config, 1e-3, 1e-4)
+    d_rate = build_optimizers.make_schedule(config, 1e-3, 1e-4, updates_per_step=2)
     # 32 images are two steps of 2 x 8 images, with four discriminator updates.
     for step, share in ((0, 0.0), (1, 0.5), (2, 1.0), (9, 1.0)):
         expected = 1e-3 + share * (1e-4 - 1e-3)
         np.testing.assert_allclose((rate(step), d_rate(2 * step)), expected, rtol=1e-5)
-    assert build.make_schedule(config, 1e-3, None) == 1e-3
-    linear = build.make_schedule(
+    assert build_optimizers.make_schedule(config, 1e-3, None) == 1e-3
+    linear = build_optimizers.make_schedule(
         dataclasses.replace(config, schedule="linear", burn_in=64), 1.0, 0.0
     )
     np.testing.assert_allclose([linear(step) for step in range(5)], [1, 0.75, 0.5, 0.25, 0])
     none = dataclasses.replace(config, ema_half_life=0)
-    assert build.build_ema_decay(none, none) == 0
+    assert build_optimizers.build_ema_decay(none, none) == 0
     config = dataclasses.replace(config, ema_half_life=160.0, ema_warm_up=0.0)
-    decay = build.build_ema_decay(config, config)
+    decay = build_optimizers.build_ema_decay(config, config)
     np.testing.assert_allclose(
         [decay(step) for step in (0, 1, 2)], [0, 0.5**0.2, 0.5**0.1], rtol=1e-4
     )
@@ -130,12 +130,12 @@ def test_flags_are_passed_to_the_optimizers(monkeypatch):
     make = lambda *args: seen.append(args) or optax.sgd(1.0)
     monkeypatch.setattr(build, "make_optimizer", make)
     config = Config(learning_rate=3e-4, beta1=0.1, beta2=0.9, weight_decay=0.2)
-    build.build_optimizers(config, config)
+    build_optimizers.build_optimizers(config, config)
     assert seen == [("adam", 3e-4, 0.1, 0.9, 0.2)] * 2
     seen.clear()
     own = {"g_learning_rate": 1e-4, "g_beta1": 0.0, "d_beta2": 0.5, "d_beta1": 0.7}
     config = Config(learning_rate=3e-4, beta2=0.9, optimizer="lion", **own)
-    build.build_optimizers(config, config)
+    build_optimizers.build_optimizers(config, config)
     assert seen == [("lion", 1e-4, 0.0, 0.9, 0.0), ("lion", 3e-4, 0.7, 0.5, 0.0)]
 
 

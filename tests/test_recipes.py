@@ -16,7 +16,7 @@ from jaxgan.data import from_arrays
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.losses import HeadOutputs, LossInputs
-from jaxgan.runs import build
+from jaxgan.runs import build, build_loss, build_optimizers
 from jaxgan.runs.config import GROUPS, Config, RecipeName, check_config
 from jaxgan.runs.published import RECIPES
 from jaxgan.runs.recipes import choose_defaults, flags_of, make_config
@@ -67,7 +67,9 @@ def test_recipes_take_three_steps(name, dataset):
     state, step = jax.jit(model.init)(KEY), jax.jit(model.step)
     before = state
     for t in range(3):
-        state, metrics = step(KEY, state, dataset.batch(KEY, t, build.images_per_step(config)))
+        state, metrics = step(
+            KEY, state, dataset.batch(KEY, t, build_optimizers.images_per_step(config))
+        )
         assert np.isfinite(metrics).all()
     for player in ("generator", "discriminator"):
         old, new = (leaves_by_path(getattr(each, player).params) for each in (before, state))
@@ -223,7 +225,7 @@ class Recorder:
 @pytest.mark.parametrize("name", RECIPES)
 def test_losses_of_recipes_match_numpy(name):
     config = dataclasses.replace(RECIPES[name].config, lecam_start=0)
-    loss = build.build_loss(config, config)
+    loss = build_loss.build_loss(config, config)
     heads = name in ("acgan", "reacgan", "ssgan", "san", "mnist")
     real, fake, near = jax.random.normal(KEY, (3, 8, 4, 4, 1))
     labels = jnp.array([0, 0, 0, 1, 1, 2, 2, 2])

@@ -22,6 +22,7 @@ from jaxgan.losses.base import (
     LossInputs,
     OutputSummary,
     from_logits,
+    no_loss,
 )
 from jaxgan.losses.gradient_penalties import (
     approximate_r1,
@@ -81,7 +82,20 @@ PENALTIES = {
 """Applied in this order. The last ones share their forward passes with the others; the approximate
 ones compare two passes with the same augmentation, so no other penalty is applied after them."""
 
+GRADIENT_PENALTIES = {
+    "gradient_penalty",
+    "one_sided_gradient_penalty",
+    "zero_centered_gradient_penalty",
+    "dragan",
+    "r1",
+    "r2",
+    "approximate_r1",
+    "approximate_r2",
+}
+"""The penalties that can have updates of their own, see `jaxgan.lazy`."""
+
 __all__ = [
+    "GRADIENT_PENALTIES",
     "LOSSES",
     "PENALTIES",
     "Critic",
@@ -93,6 +107,7 @@ __all__ = [
     "data_to_data_cross_entropy",
     "from_logits",
     "label_smoothing",
+    "no_loss",
     "rotation",
     "slicing",
     "top_k",

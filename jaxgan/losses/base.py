@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 Critic = Callable[[jax.Array, jax.Array], Any]
 """The discriminator with its parameters bound: `(key, images [n, ...]) -> outputs`.
@@ -125,6 +126,11 @@ def from_logits(
         return generator(logits_of(critic(inputs.key, inputs.fake)))
 
     return Loss(discriminator_loss, generator_loss, outputs)
+
+
+def no_loss() -> Loss:
+    """Returns the loss that is 0 for both players, for penalties alone."""
+    return from_logits(lambda real, fake: jnp.zeros(()), lambda fake: jnp.zeros(()))
 
 
 def logits_of_both(critic: Critic, inputs: LossInputs) -> tuple[jax.Array, jax.Array]:

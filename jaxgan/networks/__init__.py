@@ -18,6 +18,7 @@ from jaxgan.networks.r3gan import r3gan
 from jaxgan.networks.resnet import resnet
 from jaxgan.networks.sagan import sagan
 from jaxgan.networks.stacked import stacked
+from jaxgan.networks.stylegan2 import stylegan2
 
 NETWORKS = {
     "mlp": mlp,
@@ -25,6 +26,7 @@ NETWORKS = {
     "resnet": resnet,
     "sagan": sagan,
     "biggan": biggan,
+    "stylegan2": stylegan2,
     "r3gan": r3gan,
     "maxout": maxout,
     "stacked": stacked,
@@ -42,4 +44,5 @@ __all__ = [
     "resnet",
     "sagan",
     "stacked",
+    "stylegan2",
 ]

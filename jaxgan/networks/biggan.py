@@ -1,10 +1,10 @@
 """The networks of BigGAN, whose latents and classes enter every block of the generator.
 
-Brock et al. 2019, "Large scale GAN training for high fidelity natural image synthesis", appendix B;
-for 32 pixels with the widths of StudioGAN. The latents are split into a part for the first layer and
-one for each block. The part of a block, joined with an embedding of the class that all blocks share,
-gives the scales and offsets of its norms. Kernels are initially orthogonal. The attention is at half
-the size of the images.
+Brock et al. 2019, "Large scale GAN training for high fidelity natural image synthesis", appendix
+B; for 32 pixels with the widths of StudioGAN. The latents are split into a part for the first layer
+and one for each block. The part of a block, joined with an embedding of the class that all blocks
+share, gives the scales and offsets of its norms. Kernels are initially orthogonal. The attention is
+at half the size of the images.
 """
 
 from collections.abc import Callable, Sequence

@@ -10,7 +10,7 @@ differentiated in reverse mode any number of times.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -41,14 +41,24 @@ def conv(
     return _conv(x, kernel, Geometry((strides, strides), pads, groups))
 
 
-def conv_transpose(y: jax.Array, kernel: jax.Array, strides: int = 2, groups: int = 1) -> jax.Array:
-    """Returns the transpose of `conv` with padding "SAME": images `[n, strides h, strides w, c]`.
+def conv_transpose(
+    y: jax.Array,
+    kernel: jax.Array,
+    strides: int = 2,
+    groups: int = 1,
+    padding: Literal["SAME", "VALID"] = "SAME",
+) -> jax.Array:
+    """Returns the transpose of `conv`: images `[n, h', w', c]`.
 
     y: `[n, h, w, features]`. kernel: the kernel of `conv`, `[kh, kw, c / groups, features]`.
+    padding: that of `conv`. With "SAME", the images are `strides` times as large as `y`, and with
+    "VALID" larger than that by the kernel's size minus `strides`.
     """
     n, h, w, _ = y.shape
     size = h * strides, w * strides
-    pads = _padding(size, kernel.shape[:2], strides, "SAME")
+    if padding == "VALID":
+        size = tuple(s + k - strides for s, k in zip(size, kernel.shape[:2], strict=True))
+    pads = _padding(size, kernel.shape[:2], strides, padding)
     shape = (n, *size, kernel.shape[2] * groups)
     return _conv_transpose(y, kernel, Geometry((strides, strides), pads, groups), shape)
 

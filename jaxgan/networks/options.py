@@ -29,6 +29,7 @@ class NetworkOptions(NamedTuple):
     class to the latents; "norm" gives every norm a scale and an offset for each class.
     heads: the outputs of the discriminator.
     widths: the channels at each size, from the smallest, for families that have such widths.
+    mapping_layers, style_mixing: of stylegan2, see `jaxgan.networks.stylegan2.Generator`.
     """
 
     g_norm: str | None = None
@@ -36,6 +37,8 @@ class NetworkOptions(NamedTuple):
     g_conditioning: str = "embedding"
     heads: Heads = Heads()
     widths: tuple[int, ...] = ()
+    mapping_layers: int = 8
+    style_mixing: float = 0.9
 
 
 DEFAULTS = NetworkOptions()
@@ -44,4 +47,26 @@ DEFAULTS = NetworkOptions()
 def refuse_widths(options: NetworkOptions, network: str) -> None:
     """Raises `UsageError` for widths at each size, which only some families have."""
     if options.widths:
-        raise UsageError(f"--widths is for --network r3gan: choose a --width of {network}")
+        raise UsageError(
+            f"--widths is for --network r3gan and stylegan2: choose a --width of {network}"
+        )
+
+
+def find_widths(shape, options: NetworkOptions, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the channels at each size, from the smallest, of the options or the usual ones.
+
+    Raises `UsageError` for another number of widths than images of the shape have sizes.
+    """
+    if options.widths and len(options.widths) != len(usual):
+        raise UsageError(
+            f"--widths needs {len(usual)} numbers for images of {shape[0]} x {shape[1]}, one for "
+            f"each size from the smallest, and has {len(options.widths)}"
+        )
+    return options.widths or usual
+
+
+def refuse_norms(options: NetworkOptions, network: str) -> None:
+    """Raises `UsageError` for a norm, for a family that has none."""
+    for flag, norm in (("--g-norm", options.g_norm), ("--d-norm", options.d_norm)):
+        if norm not in (None, "none"):
+            raise UsageError(f"--network {network} has no norms: leave out {flag} {norm}")

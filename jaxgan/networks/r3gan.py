@@ -20,7 +20,8 @@ from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv
 from jaxgan.networks.heads import output_heads
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
-from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, find_widths
+from jaxgan.networks.resampling import downsample, upsample
 from jaxgan.networks.shared import ClassInput, Dense, class_embedding, count_halvings
 
 SLOPE = 0.2
@@ -142,12 +143,7 @@ def r3gan(
     """
     del bounded
     count, _ = count_halvings(shape, "r3gan")
-    widths = options.widths or (width or 256,) * (count + 1)
-    if options.widths and len(widths) != count + 1:
-        raise UsageError(
-            f"--widths needs {count + 1} numbers for images of {shape[0]} x {shape[1]}, one for "
-            f"each size from the smallest, and has {len(widths)}"
-        )
+    widths = find_widths(shape, options, (width or 256,) * (count + 1))
     for each in widths:
         if each % (GROUP // EXPANSION):
             flag = f"--width{'s' if options.widths else ''} {each}"
@@ -157,33 +153,6 @@ def r3gan(
         Generator(tuple(shape), widths, num_classes, g_norm, options.g_conditioning),
         Discriminator(widths[::-1], num_classes, d_norm, options.heads),
     )
-
-
-def upsample(x: jax.Array) -> jax.Array:
-    """Returns images `[n, 2 h, 2 w, c]`, interpolated with the taps [1, 3, 3, 1] / 4.
-
-    Zero padding makes the outermost pixels of a constant image 3/4 of the inner ones.
-    """
-    return _resampled(x, *(_doubling(size) for size in x.shape[1:3]))
-
-
-def downsample(x: jax.Array) -> jax.Array:
-    """Returns images `[n, h / 2, w / 2, c]`, averaged with the taps [1, 3, 3, 1] / 8."""
-    return _resampled(x, *(_doubling(size // 2).T / 2 for size in x.shape[1:3]))
-
-
-def _resampled(x: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
-    return jnp.einsum("yh,xw,nhwc->nyxc", rows.astype(x.dtype), columns.astype(x.dtype), x)
-
-
-def _doubling(size: int) -> np.ndarray:
-    """Returns the matrix `[2 size, size]` that upsamples a line of pixels."""
-    matrix = np.zeros((2 * size, size))
-    for pixel in range(size):
-        for offset, weight in ((-1, 0.25), (0, 0.75), (1, 0.75), (2, 0.25)):
-            if 0 <= 2 * pixel + offset < 2 * size:
-                matrix[2 * pixel + offset, pixel] = weight
-    return matrix
 
 
 def _widened(x: jax.Array, width: int, normed: Callable) -> jax.Array:

@@ -65,8 +65,8 @@ class DiscriminatorBlock(nn.Module):
     """A residual block: ReLU, 3x3, ReLU, 3x3, with a norm of the weights or before each ReLU.
 
     halve: whether to downsample afterwards. first: whether the inputs are images, which need no
-    norm and no ReLU. wide: whether the inner layer has the channels of the outputs (BigGAN), instead
-    of those of the inputs.
+    norm and no ReLU. wide: whether the inner layer has the channels of the outputs (BigGAN), not
+    those of the inputs.
     """
 
     features: int

@@ -20,7 +20,7 @@ from jaxgan.constraints import (
 )
 
 NetworkName = Literal[
-    "mlp", "dcgan", "resnet", "sagan", "biggan", "r3gan", "maxout", "stacked"
+    "mlp", "dcgan", "resnet", "sagan", "biggan", "stylegan2", "r3gan", "maxout", "stacked"
 ]
 NormName = Literal["none", "batch", "layer", "instance", "spectral", "spectral_batch"]
 LossName = Literal[
@@ -46,9 +46,15 @@ class NetworkSettings:
     """base width of both networks; if not given, mlp: 256 hidden units (512 in the other layer),
     dcgan: 64 channels, r3gan: 256, resnet and sagan: 128 (256 in the generator) and, from 48 pixels
     on, 64, biggan: 96 (192 in the discriminator, 384 in the generator) and, from 48 pixels on, 80,
-    maxout: 200 units (400 in the generator), stacked: 4 channels of the discriminator alone"""
+    stylegan2: 512 (fewer from 128 pixels on), maxout: 200 units (400 in the generator), stacked: 4
+    channels of the discriminator alone"""
     widths: tuple[Count, ...] = ()
-    """channels of r3gan at each size of the images, from the smallest; they replace --width"""
+    """channels of r3gan or stylegan2 at each size of the images, from the smallest; they replace
+    --width"""
+    mapping_layers: Count = 8
+    """number of layers of stylegan2 from latents to styles"""
+    style_mixing: UnitInterval = 0.9
+    """probability, in training, that the last layers of stylegan2 get styles of other latents"""
     g_norm: NormName | None = None
     """normalization in the generator; if not given, batch for dcgan, resnet, maxout and stacked,
     spectral_batch (spectral norm of the weights and batch norm) for sagan and biggan, else none"""
@@ -100,7 +106,7 @@ class LossSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PenaltySettings:
-    """Penalties that are added to the discriminator's loss."""
+    """Penalties that are added to the losses, to that of the discriminator unless they say so."""
 
     r1: Weight = 0.0
     """gamma, of gamma / 2 times the squared gradient norm at real images (R1); 0 for none"""
@@ -120,6 +126,15 @@ class PenaltySettings:
     """weight of the squared gradient norm between real and generated images (0-GP); 0 for none"""
     dragan: Weight = 0.0
     """weight of (gradient norm - 1)^2 around real images (DRAGAN: 10); 0 for none"""
+    penalty_every: Count = 1
+    """number of steps between updates of the discriminator with the gradient penalties above, which
+    then have updates of their own and weights as many times as large (StyleGAN2: 16); 1 for all
+    steps"""
+    path_length: Weight = 0.0
+    """weight, in the generator's loss, of the squared differences of path lengths, which say how
+    fast images change with their styles, from their average (StyleGAN2: 2); 0 for none"""
+    path_length_every: Count = 4
+    """number of steps between updates of the generator with --path-length"""
     consistency: Weight = 0.0
     """weight of the squared difference of the outputs for a real image and for its augmented
     version (CR-GAN: 10); 0 for none"""

@@ -10,7 +10,8 @@ from tqdm import tqdm
 from jaxgan.parallel.chunks import Chunk
 from jaxgan.parallel.distributed import is_first, print_lines
 from jaxgan.runs.axes import combinations, count_members
-from jaxgan.runs.build import describe_changes, images_per_step
+from jaxgan.runs.build import describe_changes
+from jaxgan.runs.build_optimizers import images_per_step
 from jaxgan.runs.config import Config
 
 SECONDS_BETWEEN_LINES = 30.0

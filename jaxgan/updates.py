@@ -1,0 +1,105 @@
+"""The parts of a GAN's step: images of the generator, and an update of the discriminator."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import optax
+
+from jaxgan.augment import Augmentation
+from jaxgan.batch_norm import find_running_statistics, mean_of_statistics
+from jaxgan.devices import draw_rows, mean_over_devices
+from jaxgan.keys import stream
+from jaxgan.lazy import LazyPenalties, PathLength
+from jaxgan.losses import Critic, Loss, LossInputs
+from jaxgan.packing import pack_images, pack_labels
+from jaxgan.players import Player, update_player
+from jaxgan.sampling import Sampler, apply_in_training
+from jaxgan.schedules import Schedule, is_off
+
+
+class Parts(NamedTuple):
+    """The arguments of `gan`, with defaults filled in; `ema_decay` is None without averaging."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: Loss
+    g_tx: optax.GradientTransformation
+    d_tx: optax.GradientTransformation
+    latent_size: int
+    d_steps: int
+    ema_decay: float | Schedule | None
+    num_classes: int | None
+    pack: int
+    augment: Augmentation | None
+    dtype: Any
+    class_frequencies: Sequence[float] | None
+    fresh_generator_batch: bool
+    lazy_penalties: LazyPenalties | None
+    path_length: PathLength | None
+
+    @property
+    def sampler(self) -> Sampler:
+        """The generator without its parameters, for drawing samples."""
+        return Sampler(self.generator, self.latent_size, self.num_classes)
+
+
+def generate_images(parts: Parts, params, stats, key, labels, count: int) -> tuple:
+    """Returns a pair of images `[count, ...]` and their neighbors, and new statistics.
+
+    The neighbors are images of latents with noise, None unless the loss asks for them.
+    """
+    shape = count, parts.latent_size
+    latents = draw_rows(jax.random.normal, key, shape)
+    run = lambda latents: apply_in_training(
+        parts.generator, {"params": params, **stats}, latents, labels, parts.dtype, key
+    )
+    images, stats = run(latents)
+    if is_off(parts.loss.latent_noise):
+        return (images, None), stats
+    noise = draw_rows(jax.random.normal, stream(key, "noise"), shape)
+    return (images, run(latents + parts.loss.latent_noise * noise)[0]), stats
+
+
+def make_loss_inputs(real, generated, key, step, labels, state=()) -> LossInputs:
+    """Returns the inputs of a loss. generated: a pair of images and their neighbors."""
+    return LossInputs(real, generated[0], key, step, labels, generated[1], state)
+
+
+def update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tuple:
+    """Returns the discriminator and the loss's state after one update, loss, logits, gradients."""
+    d, loss_state = trained
+    inputs = inputs._replace(state=loss_state)
+
+    def objective(params):
+        return parts.loss.discriminator(make_critic(parts, inputs, d, params), inputs)
+
+    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+    grads = mean_over_devices(grads)
+    stats = d.stats
+    # The discriminator is only used in training mode, in which batch norm does not read its running
+    # statistics.
+    if not all(find_running_statistics(stats)):
+        keys = jax.random.split(inputs.key)
+        passes = (
+            _discriminate(parts, d, d.params, inputs, *own)[1]
+            for own in zip(keys, (inputs.real, inputs.fake), strict=True)
+        )
+        stats = mean_of_statistics(*passes)
+    loss_state = parts.loss.update(loss_state, logits, inputs.step)
+    return (update_player(parts.d_tx, d, grads, stats), loss_state), loss, logits, grads
+
+
+def make_critic(parts: Parts, inputs: LossInputs, d: Player, params) -> Critic:
+    """Returns the discriminator with given parameters, as losses call it."""
+    return lambda key, images: _discriminate(parts, d, params, inputs, key, images)[0]
+
+
+def _discriminate(parts: Parts, d: Player, params, inputs: LossInputs, key, images) -> tuple:
+    """Returns outputs and new statistics of the discriminator for augmented, packed images."""
+    if parts.augment is not None:
+        images = parts.augment(key, images, inputs.step)
+    images, labels = pack_images(images, parts.pack), pack_labels(inputs.labels, parts.pack)
+    variables = {"params": params, **d.stats}
+    return apply_in_training(parts.discriminator, variables, images, labels, parts.dtype)
