@@ -11,12 +11,16 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxgan import ada
 from jaxgan.devices import draw_rows
 from jaxgan.errors import choose
 from jaxgan.schedules import Schedule, at
 
-Augmentation = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
-"""A function `(key, images, step) -> images`, which `make_augmentation` makes of those by name."""
+Augmentation = Callable[..., jax.Array]
+"""A function `(key, images, step, probability=None) -> images`, made by `make_augmentation`.
+
+probability: with which each change of each image happens, instead of the augmentation's own.
+"""
 
 SHIFT = 1 / 8
 CUT = 1 / 2
@@ -85,6 +89,8 @@ def flip(key: jax.Array, images: jax.Array) -> jax.Array:
 
 
 AUGMENTATIONS = {"flip": flip, "color": color, "translation": translation, "cutout": cutout}
+OF_ADA = {"ada_geometry": ada.geometry, "ada_color": ada.colors}
+"""Augmentations that consist of several changes, functions `(key, images, probability)`."""
 
 
 def make_augmentation(names: Sequence[str], probability: float | Schedule = 1.0) -> Augmentation:
@@ -94,15 +100,20 @@ def make_augmentation(names: Sequence[str], probability: float | Schedule = 1.0)
     step, as in ADA (Karras et al. 2020, "Training GANs with limited data") with a fixed schedule.
     Raises `UsageError` for unknown names.
     """
-    chosen = [choose("augmentation", AUGMENTATIONS, name) for name in names]
+    for name in names:
+        choose("augmentation", AUGMENTATIONS | OF_ADA, name)
     always = isinstance(probability, int | float) and probability >= 1
 
-    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
-        for own_key, change in zip(jax.random.split(key, len(chosen)), chosen, strict=True):
-            changed = change(own_key, images)
-            if not always:
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array, given=None) -> jax.Array:
+        share = at(probability, step) if given is None else given
+        for own_key, name in zip(jax.random.split(key, len(names)), names, strict=True):
+            if name in OF_ADA:
+                images = OF_ADA[name](own_key, images, share)
+                continue
+            changed = AUGMENTATIONS[name](own_key, images)
+            if not always or given is not None:
                 draw_key = jax.random.fold_in(own_key, 1)
-                drawn = _draw(jax.random.uniform, draw_key, images) < at(probability, step)
+                drawn = _draw(jax.random.uniform, draw_key, images) < share
                 changed = jnp.where(drawn, changed, images)
             images = changed
         return images
@@ -116,7 +127,8 @@ def add_noise(deviation: float | Schedule) -> Augmentation:
     deviation: standard deviation of the noise, a number or a schedule of the step.
     """
 
-    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array, given=None) -> jax.Array:
+        del given
         noise = draw_rows(jax.random.normal, key, images.shape, dtype=images.dtype)
         return images + at(deviation, step) * noise
 
@@ -128,10 +140,10 @@ def in_turn(*augmentations: Augmentation) -> Augmentation:
     if len(augmentations) == 1:
         return augmentations[0]
 
-    def augment(key: jax.Array, images: jax.Array, step: jax.Array) -> jax.Array:
+    def augment(key: jax.Array, images: jax.Array, step: jax.Array, given=None) -> jax.Array:
         keys = jax.random.split(key, len(augmentations))
         for own_key, change in zip(keys, augmentations, strict=True):
-            images = change(own_key, images, step)
+            images = change(own_key, images, step, given)
         return images
 
     return augment

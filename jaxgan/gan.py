@@ -14,6 +14,7 @@ from jaxgan.augment import Augmentation
 from jaxgan.batch_norm import find_running_statistics
 from jaxgan.devices import mean_over_devices
 from jaxgan.errors import UsageError
+from jaxgan.feedback import Feedback, follow_signs, init_feedback
 from jaxgan.keys import stream
 from jaxgan.lazy import LazyPenalties, PathLength, penalize, shorten_paths
 from jaxgan.losses import Loss, non_saturating
@@ -27,6 +28,7 @@ from jaxgan.updates import (
     generate_images,
     make_critic,
     make_loss_inputs,
+    replace_real,
     update_discriminator,
 )
 
@@ -70,6 +72,8 @@ def gan(
     fresh_generator_batch: bool = False,
     lazy_penalties: LazyPenalties | None = None,
     path_length: PathLength | None = None,
+    feedback: Feedback | None = None,
+    replaced: float | Schedule | None = None,
 ) -> GAN:
     """Returns the GAN of a generator and a discriminator.
 
@@ -88,8 +92,8 @@ def gan(
         `module(inputs, labels)`, and generated images have the labels of the real ones.
     pack: number of images, joined along the channels, that the discriminator sees at a time
         (PacGAN, Lin et al. 2018); its labels are then `[n / pack, pack]`.
-    augment: `(key, images, step) -> images`, a differentiable augmentation of all images that the
-        discriminator sees. Real and generated images are augmented independently.
+    augment: a differentiable augmentation of all images that the discriminator sees. Real and
+        generated images are augmented independently.
     dtype: type of the inputs of both networks, such as `jnp.bfloat16`. The networks of this package
         compute in the type of their inputs; Flax's own layers also need their `dtype` set.
     class_frequencies: `[num_classes]`, frequencies of the classes in the batches that the batch
@@ -97,6 +101,9 @@ def gan(
     fresh_generator_batch: whether the generator's update has latents, labels and real images of its
         own, instead of those of the last discriminator update.
     lazy_penalties, path_length: penalties that have updates of their own, see `jaxgan.lazy`.
+    feedback: from the discriminator's outputs to the probability of `augment` and `replaced`.
+    replaced: share of the real images that generated ones replace, a number or a schedule of
+        the step; None for none.
     `init` raises `UsageError` for a loss that penalizes gradients at single images if the
     discriminator has batch norm.
     """
@@ -117,6 +124,8 @@ def gan(
         fresh_generator_batch=fresh_generator_batch,
         lazy_penalties=lazy_penalties,
         path_length=path_length,
+        feedback=feedback,
+        replaced=replaced,
     )
     return GAN(*(partial(function, parts) for function in (_init, _step, _sample, _averaged)))
 
@@ -144,6 +153,7 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
         step=jnp.zeros((), jnp.int32),
         loss=parts.loss.init(),
         path_length=() if parts.path_length is None else jnp.zeros(()),
+        feedback=() if parts.feedback is None else init_feedback(),
     )
 
 
@@ -160,8 +170,8 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
         key, (real, labels) = inputs
         latents_key, d_key, _ = jax.random.split(key, 3)
         generated, _ = generate(g.params, latents_key, labels)
-        inputs = make_loss_inputs(real, generated, d_key, state.step, labels)
-        return update_discriminator(parts, trained, inputs)[0], None
+        inputs = make_loss_inputs(real, generated, d_key, labels, state)
+        return update_discriminator(parts, trained, replace_real(parts, inputs))[0], None
 
     if parts.d_steps > 1:
         rows = jax.tree.map(lambda each: each[: parts.d_steps - 1], (keys, batches))
@@ -171,30 +181,26 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     real, labels = jax.tree.map(lambda each: each[parts.d_steps - 1], batches)
     draw = lambda key, labels: jax.vjp(lambda p: generate(p, key, labels), g.params, has_aux=True)
     generated, generator_vjp, g_stats = draw(latents_key, labels)
-    d_inputs = make_loss_inputs(real, generated, d_key, state.step, labels)
+    d_inputs = replace_real(parts, make_loss_inputs(real, generated, d_key, labels, state))
     (d, loss_state), d_loss, logits, d_grads = update_discriminator(parts, trained, d_inputs)
     critic = partial(make_critic, parts, d_inputs)
     d = penalize(parts.lazy_penalties, parts.d_tx, d, critic, d_inputs)
+    feedback = follow_signs(parts.feedback, state.feedback, logits[0], state.step, len(real))
 
     if parts.fresh_generator_batch:
         real, labels = jax.tree.map(lambda each: each[-1], batches)
         generated, generator_vjp, g_stats = draw(stream(g_key, "latents"), labels)
 
     def g_objective(generated):
-        inputs = make_loss_inputs(real, generated, g_key, state.step, labels, loss_state)
+        inputs = make_loss_inputs(real, generated, g_key, labels, state, loss_state)
         return parts.loss.generator(make_critic(parts, inputs, d, d.params), inputs)
 
     g_loss, pixel_grads = jax.value_and_grad(g_objective)(generated)
     g_grads = mean_over_devices(generator_vjp(pixel_grads)[0])
     g = update_player(parts.g_tx, g, g_grads, g_stats)
-    shape = len(real), parts.latent_size
-    of_paths = (
-        parts.generator,
-        parts.g_tx,
-        (g, state.path_length),
-        (state.step, g_key, shape, labels),
-    )
-    g, path_length = shorten_paths(parts.path_length, *of_paths)
+    of_paths = state.step, g_key, (len(real), parts.latent_size), labels
+    shorten = partial(shorten_paths, parts.path_length, parts.generator, parts.g_tx)
+    g, path_length = shorten((g, state.path_length), of_paths)
 
     ema = state.ema
     if parts.ema_decay is not None:
@@ -203,7 +209,7 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
     metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
-    return GANState(g, d, ema, state.step + 1, loss_state, path_length), metrics
+    return GANState(g, d, ema, state.step + 1, loss_state, path_length, feedback), metrics
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:

@@ -14,6 +14,7 @@ class GANState(NamedTuple):
     step: number of steps taken, an int32 scalar.
     loss: state of the loss, such as averages of outputs; `()` for a loss without a state.
     path_length: average path length of the generator, `()` without a penalty on path lengths.
+    feedback: state of the feedback to augmentations, `()` without feedback.
     """
 
     generator: Player
@@ -22,6 +23,7 @@ class GANState(NamedTuple):
     step: jax.Array
     loss: Any = ()
     path_length: Any = ()
+    feedback: Any = ()
 
 
 class Metrics(NamedTuple):

@@ -5,18 +5,21 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxgan.augment import Augmentation
 from jaxgan.batch_norm import find_running_statistics, mean_of_statistics
 from jaxgan.devices import draw_rows, mean_over_devices
+from jaxgan.feedback import Feedback
 from jaxgan.keys import stream
 from jaxgan.lazy import LazyPenalties, PathLength
 from jaxgan.losses import Critic, Loss, LossInputs
 from jaxgan.packing import pack_images, pack_labels
 from jaxgan.players import Player, update_player
 from jaxgan.sampling import Sampler, apply_in_training
-from jaxgan.schedules import Schedule, is_off
+from jaxgan.schedules import Schedule, at, is_off
+from jaxgan.state import GANState
 
 
 class Parts(NamedTuple):
@@ -38,6 +41,8 @@ class Parts(NamedTuple):
     fresh_generator_batch: bool
     lazy_penalties: LazyPenalties | None
     path_length: PathLength | None
+    feedback: Feedback | None
+    replaced: float | Schedule | None
 
     @property
     def sampler(self) -> Sampler:
@@ -62,9 +67,25 @@ def generate_images(parts: Parts, params, stats, key, labels, count: int) -> tup
     return (images, run(latents + parts.loss.latent_noise * noise)[0]), stats
 
 
-def make_loss_inputs(real, generated, key, step, labels, state=()) -> LossInputs:
+def make_loss_inputs(real, generated, key, labels, state: GANState, loss_state=()) -> LossInputs:
     """Returns the inputs of a loss. generated: a pair of images and their neighbors."""
-    return LossInputs(real, generated[0], key, step, labels, generated[1], state)
+    probability = state.feedback.probability if state.feedback else None
+    images, neighbors = generated
+    return LossInputs(real, images, key, state.step, labels, neighbors, loss_state, probability)
+
+
+def replace_real(parts: Parts, inputs: LossInputs) -> LossInputs:
+    """Returns the inputs with generated images in the place of some real ones, at random.
+
+    Jiang et al. 2021, "Deceive D: adaptive pseudo augmentation for GAN training with limited data",
+    with the generated images of the same update.
+    """
+    if parts.replaced is None:
+        return inputs
+    share = at(parts.replaced, inputs.step) if inputs.probability is None else inputs.probability
+    shape = len(inputs.real), *[1] * (inputs.real.ndim - 1)
+    drawn = draw_rows(jax.random.uniform, stream(inputs.key, "replaced"), shape) < share
+    return inputs._replace(real=jnp.where(drawn, inputs.fake, inputs.real))
 
 
 def update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tuple:
@@ -99,7 +120,7 @@ def make_critic(parts: Parts, inputs: LossInputs, d: Player, params) -> Critic:
 def _discriminate(parts: Parts, d: Player, params, inputs: LossInputs, key, images) -> tuple:
     """Returns outputs and new statistics of the discriminator for augmented, packed images."""
     if parts.augment is not None:
-        images = parts.augment(key, images, inputs.step)
+        images = parts.augment(key, images, inputs.step, inputs.probability)
     images, labels = pack_images(images, parts.pack), pack_labels(inputs.labels, parts.pack)
     variables = {"params": params, **d.stats}
     return apply_in_training(parts.discriminator, variables, images, labels, parts.dtype)

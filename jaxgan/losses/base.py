@@ -39,6 +39,7 @@ class LossInputs(NamedTuple):
     `jaxgan.devices.draw_rows`. step: for weights that follow a schedule. labels: `[n]`, the classes
     of both, None if the GAN is not conditional. neighbors: `[n, ...]`, images generated from the
     latents of `fake` plus noise; None unless the loss has a `latent_noise`. state: of the loss.
+    probability: of each augmentation of an image, None for that of the augmentation itself.
     """
 
     real: jax.Array
@@ -48,6 +49,7 @@ class LossInputs(NamedTuple):
     labels: jax.Array | None = None
     neighbors: jax.Array | None = None
     state: Any = ()
+    probability: jax.Array | None = None
 
 
 class OutputSummary(NamedTuple):

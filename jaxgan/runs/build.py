@@ -16,9 +16,11 @@ from jaxgan.networks import NETWORKS, Heads, NetworkOptions
 from jaxgan.optimizers import freeze
 from jaxgan.runs.build_loss import (
     build_augmentation,
+    build_feedback,
     build_lazy_penalties,
     build_loss,
     build_path_length,
+    build_replaced,
 )
 from jaxgan.runs.build_optimizers import (
     build_ema_decay,
@@ -50,6 +52,12 @@ def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
         if getattr(config, name) and not pictures:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} needs images, and {dataset.name} has none")
+    chosen = {*config.augment, *(config.consistency_augment if config.consistency else ())}
+    if "ada_color" in chosen and dataset.shape[-1] not in (1, 3):
+        raise UsageError(
+            f"ada_color needs images of 1 or 3 channels, and those of {dataset.name} have "
+            f"{dataset.shape[-1]}"
+        )
     if config.rotation and not (pictures and dataset.shape[0] == dataset.shape[1]):
         raise UsageError(f"--rotation needs square images, and {dataset.name} has none")
     values = dataclasses.replace(config, **(numbers or {}))
@@ -75,6 +83,8 @@ def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
         fresh_generator_batch=config.fresh_generator_batch,
         lazy_penalties=build_lazy_penalties(config, values),
         path_length=build_path_length(config, values),
+        feedback=build_feedback(config, values),
+        replaced=build_replaced(config, values),
     )
     return with_units(model, dataset) if isinstance(dataset, FloatArrays) else model
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from jaxgan.augment import Augmentation, add_noise, in_turn, make_augmentation
 from jaxgan.errors import choose
+from jaxgan.feedback import Feedback
 from jaxgan.lazy import LazyPenalties, PathLength
 from jaxgan.losses import (
     GRADIENT_PENALTIES,
@@ -20,6 +21,7 @@ from jaxgan.losses import (
 )
 from jaxgan.runs.build_optimizers import make_schedule
 from jaxgan.runs.config import Config
+from jaxgan.schedules import Schedule
 
 
 def build_loss(config: Config, values: Config) -> Loss:
@@ -41,6 +43,20 @@ def build_lazy_penalties(config: Config, values: Config) -> LazyPenalties | None
         return None
     every = config.penalty_every
     return LazyPenalties(add_penalties(config, values, no_loss(), given, every), every)
+
+
+def build_feedback(config: Config, values: Config) -> Feedback | None:
+    """Returns the feedback to the probability of augmentations, None if there is none."""
+    if config.augment_target is None:
+        return None
+    return Feedback(values.augment_target, config.augment_images)
+
+
+def build_replaced(config: Config, values: Config) -> float | Schedule | None:
+    """Returns the share of real images that generated ones replace, None for none."""
+    if not config.pseudo_augmentation:
+        return None
+    return make_schedule(config, values.augment_probability, values.final_augment_probability)
 
 
 def build_path_length(config: Config, values: Config) -> PathLength | None:

@@ -32,7 +32,7 @@ LossName = Literal[
     "relativistic",
     "relativistic_average",
 ]
-AugmentationName = Literal["flip", "color", "translation", "cutout"]
+AugmentationName = Literal["flip", "color", "translation", "cutout", "ada_geometry", "ada_color"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd", "lion"]
 
 
@@ -164,9 +164,19 @@ class AugmentationSettings:
     """Augmentation of all images, real and generated, that the discriminator sees."""
 
     augment: tuple[AugmentationName, ...] = ()
-    """differentiable augmentations"""
+    """differentiable augmentations; ada_geometry and ada_color each consist of several changes,
+    which happen independently (ADA)"""
     augment_probability: UnitInterval = 1.0
     """probability of each augmentation of each image"""
+    pseudo_augmentation: bool = False
+    """show the discriminator generated images in the place of real ones, each with
+    --augment-probability (APA)"""
+    augment_target: UnitInterval | None = None
+    """mean sign of the discriminator's outputs for real images at which the probability stays as it
+    is; while it is larger, the probability rises from 0 (ADA: 0.6); if not given,
+    --augment-probability counts"""
+    augment_images: Count = 500_000
+    """number of real images in which that probability can rise from 0 to 1"""
     instance_noise: Weight = 0.0
     """standard deviation of noise on all examples that the discriminator sees; 0 for none"""
 
