@@ -21,6 +21,7 @@ from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
 from jaxgan.players import init_player, update_player
+from jaxgan.profiles import update_profiles
 from jaxgan.schedules import Schedule, at, is_off
 from jaxgan.state import GANState, Metrics
 from jaxgan.updates import (
@@ -64,6 +65,7 @@ def gan(
     latent_size: int = 100,
     d_steps: int = 1,
     ema_decay: float | Schedule = 0.999,
+    profiles: Sequence[float] = (),
     num_classes: int | None = None,
     pack: int = 1,
     augment: Augmentation | None = None,
@@ -88,6 +90,8 @@ def gan(
     g_tx, d_tx: Optax transformations; `adam()` by default.
     ema_decay: decay of the averaged generator, a number or a schedule of the step; 0 to sample from
         the generator itself.
+    profiles: relative widths of further averages, whose profiles are powers of time, see
+        `jaxgan.profiles`; they are part of the state, and no samples are drawn from them.
     num_classes: number of classes of a conditional GAN. Both modules are then called as
         `module(inputs, labels)`, and generated images have the labels of the real ones.
     pack: number of images, joined along the channels, that the discriminator sees at a time
@@ -116,6 +120,7 @@ def gan(
         latent_size=latent_size,
         d_steps=d_steps,
         ema_decay=None if is_off(ema_decay) else ema_decay,
+        profiles=tuple(profiles),
         num_classes=num_classes,
         pack=pack,
         augment=augment,
@@ -152,6 +157,7 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
         ema=None if parts.ema_decay is None else jax.tree.map(jnp.copy, g.params),
         step=jnp.zeros((), jnp.int32),
         loss=parts.loss.init(),
+        profiles=tuple(jax.tree.map(jnp.copy, g.params) for _ in parts.profiles),
         path_length=() if parts.path_length is None else jnp.zeros(()),
         feedback=() if parts.feedback is None else init_feedback(),
     )
@@ -205,11 +211,13 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     ema = state.ema
     if parts.ema_decay is not None:
         ema = optax.incremental_update(g.params, ema, 1 - at(parts.ema_decay, state.step))
+    profiles = update_profiles(state.profiles, g.params, parts.profiles, state.step)
     summary = *parts.loss.outputs.summary(*logits), *((each > 0).mean() for each in logits)
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
     metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
-    return GANState(g, d, ema, state.step + 1, loss_state, path_length, feedback), metrics
+    extra = profiles, path_length, feedback
+    return GANState(g, d, ema, state.step + 1, loss_state, *extra), metrics
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:

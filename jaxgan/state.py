@@ -13,6 +13,8 @@ class GANState(NamedTuple):
     ema: exponential moving average of the generator's parameters, None without averaging.
     step: number of steps taken, an int32 scalar.
     loss: state of the loss, such as averages of outputs; `()` for a loss without a state.
+    profiles: averages of the generator's parameters with profiles of their own, see
+        `jaxgan.profiles`; `()` without any.
     path_length: average path length of the generator, `()` without a penalty on path lengths.
     feedback: state of the feedback to augmentations, `()` without feedback.
     """
@@ -22,6 +24,7 @@ class GANState(NamedTuple):
     ema: Any
     step: jax.Array
     loss: Any = ()
+    profiles: Any = ()
     path_length: Any = ()
     feedback: Any = ()
 

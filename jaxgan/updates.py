@@ -33,6 +33,7 @@ class Parts(NamedTuple):
     latent_size: int
     d_steps: int
     ema_decay: float | Schedule | None
+    profiles: tuple[float, ...]
     num_classes: int | None
     pack: int
     augment: Augmentation | None

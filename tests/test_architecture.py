@@ -13,7 +13,7 @@ FLOORS = (
     {"keys", "constraints", "trees"},
     {"files", "environment", "memory", "data_settings", "generator_settings"},
     {"store", "command"},
-    {"devices", "batch_norm", "schedules", "packing", "players"},
+    {"devices", "batch_norm", "schedules", "packing", "players", "profiles"},
     {"ada"},
     {"augment", "optimizers", "sampling", "state"},
     {"losses"},

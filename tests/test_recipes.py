@@ -143,7 +143,8 @@ BASES = {
         lambda real, fake: softplus(real - fake).mean(),
     ),
     **dict.fromkeys(
-        ("classic", "dcgan", "acgan"), (cross_entropy, lambda real, fake: softplus(-fake).mean())
+        ("classic", "dcgan", "acgan", "stylegan2", "stylegan2_ada"),
+        (cross_entropy, lambda real, fake: softplus(-fake).mean()),
     ),
     **dict.fromkeys(
         (

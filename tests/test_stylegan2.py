@@ -30,6 +30,18 @@ KEY = jax.random.key(0)
 draw = lambda *shape, seed=0: jax.random.normal(jax.random.key(seed), shape)
 
 
+def dense(inputs: int, outputs: int) -> int:
+    return (inputs + 1) * outputs
+
+
+def convolution(inputs: int, outputs: int) -> int:
+    return dense(512, inputs) + 9 * inputs * outputs + outputs + 1
+
+
+def image(channels: int) -> int:
+    return dense(512, channels) + 3 * channels + 3
+
+
 def count(tree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
@@ -47,12 +59,9 @@ def test_parameter_counts_are_those_of_the_authors_code():
         options = NetworkOptions(mapping_layers=layers)
         networks = stylegan2((size, size, 3), True, None, classes, options)
         state = jax.eval_shape(gan(*networks, latent_size=512, num_classes=classes).init, KEY)
-        dense = lambda a, b: (a + 1) * b
         embed = (classes or 0) * 512
         generator = embed + dense(1024 if classes else 512, 512) + (layers - 1) * dense(512, 512)
         generator += 16 * widths[0]
-        convolution = lambda a, b: dense(512, a) + 9 * a * b + b + 1
-        image = lambda a: dense(512, a) + 3 * a + 3
         generator += convolution(widths[0], widths[0]) + image(widths[0])
         for a, b in itertools.pairwise(widths):
             generator += convolution(a, b) + convolution(b, b) + image(b)
@@ -73,25 +82,25 @@ def test_a_style_scales_and_normalizes_the_kernel(upsample):
     variables = layer.init(KEY, x, style)
     params = variables["params"] | {"bias": draw(8, seed=2), "noise_strength": jnp.float32(0.3)}
     found = layer.apply({**variables, "params": params}, x, style)
-    dense = jax.tree.map(np.asarray, params["Linear_0"])
-    scales = style @ dense["kernel"] / np.sqrt(7) + dense["bias"]
-    np.testing.assert_array_equal(dense["bias"], np.ones(6))
+    affine = jax.tree.map(np.asarray, params["Linear_0"])
+    scales = style @ affine["kernel"] / np.sqrt(7) + affine["bias"]
+    np.testing.assert_array_equal(affine["bias"], np.ones(6))
     for i in range(3):
         kernel = np.asarray(params["kernel"]) * np.asarray(scales[i])[:, None]
         kernel /= np.sqrt(np.square(kernel).sum(axis=(0, 1, 2)) + 1e-8)
-        image = x[i : i + 1]
+        one = x[i : i + 1]
         numbers = ("NHWC", "HWIO", "NHWC")
         convolve = partial(
             lax.conv_general_dilated, window_strides=(1, 1), dimension_numbers=numbers
         )
         if upsample:
-            spread = jnp.zeros((1, 10, 8, 6)).at[:, ::2, ::2].set(image)[:, :-1, :-1]
+            spread = jnp.zeros((1, 10, 8, 6)).at[:, ::2, ::2].set(one)[:, :-1, :-1]
             wide = convolve(spread, kernel[::-1, ::-1], padding=[(2, 2), (2, 2)])
             taps = np.array([1, 3, 3, 1]) / 4
             filters = np.einsum("i,j,ab->ijab", taps, taps, np.eye(8)).astype(np.float32)
             y = convolve(wide, filters, padding=[(1, 1), (1, 1)])
         else:
-            y = convolve(image, kernel, padding="SAME")
+            y = convolve(one, kernel, padding="SAME")
         noise = np.asarray(variables["noise"]["image"])
         expected = lrelu(np.asarray(y[0]) + 0.3 * noise + np.asarray(params["bias"]))
         np.testing.assert_allclose(found[i], expected, rtol=1e-3, atol=1e-4)

@@ -75,6 +75,7 @@ def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
         latent_size=config.latent_size,
         d_steps=config.d_steps,
         ema_decay=build_ema_decay(config, values),
+        profiles=config.ema_profiles,
         num_classes=dataset.num_classes if config.conditional else None,
         pack=config.pack,
         augment=build_augmentation(config, values),

@@ -47,6 +47,8 @@ RecipeName = Literal[
     "diffaugment",
     "ragan",
     "san",
+    "stylegan2",
+    "stylegan2_ada",
     "r3gan",
     "r3gan_stacked_mnist",
     "mnist",

@@ -33,8 +33,8 @@ def check_method(config: Any) -> None:
     )
     refuse(
         config.pseudo_augmentation and config.augment_target is None and probability == (1, None),
-        "--pseudo-augmentation needs --augment-target, or an --augment-probability below 1: else the "
-        "discriminator sees no real images",
+        "--pseudo-augmentation needs --augment-target, or an --augment-probability below 1: else "
+        "the discriminator sees no real images",
     )
     _check_stylegan2(config)
     refuse(

@@ -36,6 +36,9 @@ AugmentationName = Literal["flip", "color", "translation", "cutout", "ada_geomet
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd", "lion"]
 
 
+ProfileWidth = Annotated[float, Range(1e-3, 0.28, "at least 0.001 and at most 0.28")]
+
+
 @dataclasses.dataclass(frozen=True)
 class NetworkSettings:
     """The generator and the discriminator."""
@@ -236,6 +239,9 @@ class AverageSettings:
     """half-life of the average, in images; 0 for no average"""
     ema_warm_up: Fraction = 0.05
     """upper limit of the half-life as a fraction of the images seen so far; 0 for no limit"""
+    ema_profiles: tuple[ProfileWidth, ...] = ()
+    """relative widths of further averages, of which every checkpoint keeps a snapshot; of these,
+    jaxgan.evaluate --ema-width makes averages of any width after the run (EDM2: 0.05 0.1)"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""Averages of parameters whose profile is a power of time, and averages made from their snapshots.
+
+Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models", section 3
+and appendix C. In an average over the steps up to `t` with the exponent `g`, the parameters of step
+`s` have a weight in proportion to `s^g`. The relative width of an average is the standard deviation
+of these weights over time, divided by `t`: 0.1 means that the average reaches over about a tenth of
+the run.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def exponent_of_width(width: float) -> float:
+    """Returns the exponent of the profile with a relative width, above 0 and below 0.28.
+
+    The largest root of eq. 126 of the paper.
+    """
+    inverse = width**-2
+    return float(np.roots([1, 7, 16 - inverse, 12 - inverse]).real.max())
+
+
+def update_profiles(profiles: Sequence[Any], params: Any, widths: Sequence[float], step: jax.Array):
+    """Returns the averages after a step, from their values before it.
+
+    params: after the step. step: number of steps taken before. The first average is the parameters.
+    """
+
+    def follow(width: float, average: Any) -> Any:
+        # Eq. 127: (1 - 1 / t) ** (g + 1) is the weight of the average, of which 1 remains.
+        remains = (1 - 1 / (step + 1.0)) ** (exponent_of_width(width) + 1)
+        return jax.tree.map(lambda a, p: p + remains * (a - p), average, params)
+
+    return tuple(follow(*each) for each in zip(widths, profiles, strict=True))
+
+
+def solve_weights(stored: Sequence[tuple[int, float]], wanted: tuple[int, float]) -> np.ndarray:
+    """Returns the weights of stored averages whose sum is nearest to a wanted one.
+
+    stored, wanted: steps, and relative widths. The sum of the profiles is nearest in the mean
+    square over time (algorithm 3 of the paper).
+    """
+    products = np.array([[_product(a, b) for b in stored] for a in stored])
+    onto = np.array([_product(a, wanted) for a in stored])
+    return np.linalg.lstsq(products, onto, rcond=1e-12)[0]
+
+
+def combine(averages: Sequence[Any], weights: np.ndarray) -> Any:
+    """Returns the sum of averages times weights, in the type of the averages."""
+
+    def total(*leaves):
+        exact = sum(
+            w * np.asarray(leaf, np.float64) for w, leaf in zip(weights, leaves, strict=True)
+        )
+        return exact.astype(np.asarray(leaves[0]).dtype)
+
+    return jax.tree.map(total, *averages)
+
+
+def _product(a: tuple[int, float], b: tuple[int, float]) -> float:
+    """Returns the integral over time of the product of two profiles."""
+    (ta, tb), (ga, gb) = (a[0], b[0]), (exponent_of_width(a[1]), exponent_of_width(b[1]))
+    first = min(ta, tb)
+    shares = (first / ta) ** ga * (first / tb) ** gb / max(ta, tb)
+    return (ga + 1) * (gb + 1) * shares / (ga + gb + 1)
