@@ -208,16 +208,20 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     shorten = partial(shorten_paths, parts.path_length, parts.generator, parts.g_tx)
     g, path_length = shorten((g, state.path_length), of_paths)
 
-    ema = state.ema
-    if parts.ema_decay is not None:
-        ema = optax.incremental_update(g.params, ema, 1 - at(parts.ema_decay, state.step))
-    profiles = update_profiles(state.profiles, g.params, parts.profiles, state.step)
+    ema, profiles = _update_averages(parts, state, g.params)
     summary = *parts.loss.outputs.summary(*logits), *((each > 0).mean() for each in logits)
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
     metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
-    extra = profiles, path_length, feedback
-    return GANState(g, d, ema, state.step + 1, loss_state, *extra), metrics
+    return GANState(g, d, ema, state.step + 1, loss_state, profiles, path_length, feedback), metrics
+
+
+def _update_averages(parts: Parts, state: GANState, params: Any) -> tuple:
+    """Returns the averages of the generator's parameters, `ema` and `profiles`, after a step."""
+    ema = state.ema
+    if parts.ema_decay is not None:
+        ema = optax.incremental_update(params, ema, 1 - at(parts.ema_decay, state.step))
+    return ema, update_profiles(state.profiles, params, parts.profiles, state.step)
 
 
 def _averaged(parts: Parts, key: jax.Array, state: GANState) -> dict:

@@ -52,7 +52,8 @@ class Synthesis(nn.Module):
         """
         _, size = count_halvings(self.shape, "stylegan2")
         start = self.param("start", nn.initializers.normal(1.0), (*size, self.widths[0]))
-        x = jnp.broadcast_to(start.astype(dtype), (len(styles), *start.shape))
+        # In float32, because the gradient of the start is a sum over the batch.
+        x = jnp.broadcast_to(start, (len(styles), *start.shape)).astype(dtype)
         images, place = 0.0, 0
         for stage, width in enumerate(self.widths):
             if stage > 0:

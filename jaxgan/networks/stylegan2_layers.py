@@ -29,6 +29,14 @@ def activate(x: jax.Array, gain: float = np.sqrt(2)) -> jax.Array:
     return nn.leaky_relu(x, SLOPE) * gain
 
 
+def scale_channels(x: jax.Array, scales: jax.Array) -> jax.Array:
+    """Returns images `[n, h, w, c]`, in float32, times scales `[n, c]`.
+
+    In float32, because the gradient of the scales is a sum over pixels.
+    """
+    return x.astype(jnp.float32) * scales[:, None, None]
+
+
 def normalize_length(x: jax.Array) -> jax.Array:
     """Returns vectors `[n, k]` scaled to a mean square of 1."""
     return x * lax.rsqrt(jnp.square(x).mean(axis=1, keepdims=True) + 1e-8)
@@ -97,13 +105,13 @@ class StyleConv(nn.Module):
         dtype = x.dtype
         scales, kernel = Linear(x.shape[-1], bias=1.0)(style), _kernel(self, x.shape[-1])
         squares = jnp.square(scales) @ jnp.square(kernel).sum(axis=(0, 1))
-        x = x * _of_channels(scales).astype(dtype)
+        x = scale_channels(x, scales).astype(dtype)
         if self.upsample:
             x = conv_transpose(x, kernel.swapaxes(2, 3).astype(dtype), padding="VALID")
             x = 4 * blur(x, 1)
         else:
             x = conv(x, kernel.astype(dtype))
-        x = x.astype(jnp.float32) * _of_channels(lax.rsqrt(squares + 1e-8))
+        x = scale_channels(x, lax.rsqrt(squares + 1e-8))
         return activate(_add_bias(self, x + self.noise(x.shape, train))).astype(dtype)
 
     @nn.nowrap
@@ -128,7 +136,7 @@ class ToImage(nn.Module):
         scales = Linear(x.shape[-1], bias=1.0)(style) / np.sqrt(x.shape[-1])
         init = nn.initializers.normal(1.0)
         kernel = self.param("kernel", init, (1, 1, x.shape[-1], self.channels))
-        x = conv(x * _of_channels(scales).astype(x.dtype), kernel.astype(x.dtype))
+        x = conv(scale_channels(x, scales).astype(x.dtype), kernel.astype(x.dtype))
         return _add_bias(self, x.astype(jnp.float32))
 
 
@@ -198,7 +206,3 @@ def _add_bias(module: nn.Module, x: jax.Array, initial: float = 0.0, rate: float
     """Returns `x` `[..., features]` plus the bias of a module, in the type of `x`."""
     bias = module.param("bias", nn.initializers.constant(initial), x.shape[-1:])
     return (x.astype(jnp.float32) + rate * bias).astype(x.dtype)
-
-
-def _of_channels(values: jax.Array) -> jax.Array:
-    return values[:, None, None]
