@@ -26,6 +26,7 @@ Share = Annotated[float, Range(2.0**-24, 1, "above 0 and at most 1")]
 UnitInterval = Annotated[float, Range(0, 1, "at least 0 and at most 1")]
 Fraction = Annotated[float, Range(0, BELOW_ONE, "at least 0 and below 1")]
 Weight = Annotated[float, Range(0, LARGEST_FLOAT32, "at least 0 and at most 3.4e38")]
+ProfileWidth = Annotated[float, Range(1e-3, 0.28, "at least 0.001 and at most 0.28")]
 Rate = Annotated[float, Range(5e-324, LARGEST_FLOAT32, "above 0 and at most 3.4e38")]
 
 

@@ -107,12 +107,15 @@ def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, li
     if config.write_statistics is not None:
         write_statistics(config.write_statistics, reference)
     results, failures = {}, []
-    for path in (*config.runs, *config.images):
-        name = str(path)
+    widths = config.ema_width or (None,)
+    jobs = [(run, width) for run in config.runs for width in widths]
+    for path, width in (*jobs, *((images, None) for images in config.images)):
+        name = str(path) if width is None else f"{path} --ema-width {width:g}"
         try:
             if path in config.runs:
-                results[name], closest = evaluate_run(config, path, runs[name], reference)
-                write_json(path / result_name(config.best), results[name])
+                found = evaluate_run(config, path, runs[str(path)], reference, width)
+                results[name], closest = found
+                write_json(path / result_name(config.best, width), results[name])
                 draw_nearest(path, reference, closest)
             else:
                 fingerprint = first.dataset.fingerprint
@@ -168,11 +171,13 @@ def write_statistics(path: Path, reference) -> None:
     print_lines(f"wrote the statistics of {what} to {path}, digest {digest[:12]}")
 
 
-def evaluate_run(config: Config, run: Path, about: Description, reference) -> tuple:
+def evaluate_run(
+    config: Config, run: Path, about: Description, reference, width: float | None = None
+) -> tuple:
     """Evaluates a run; returns the content of its `evaluation.json`, and its closest samples.
 
     reference: what `jaxgan.evaluation.reference.load_reference` returned. The closest samples, of
-    the first seed, are those of `evaluate_generator`.
+    the first seed, are those of `evaluate_generator`. width: of the average, None for the usual one.
     """
     from jaxgan.parallel.distributed import print_lines
     from jaxgan.runs.summary import mean_and_std
@@ -182,7 +187,8 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> tu
     for name, directory in generators.items():
         print_lines(f"evaluating {directory}")
         try:
-            seeds[name], found = evaluate_generator(config, directory, about, reference)
+            generator = load_to_evaluate(run, directory, name, about, width)
+            seeds[name], found = evaluate_generator(config, generator, about, reference)
         except (UsageError, RunError) as error:  # For example because all samples are the same.
             failed[name] = str(error)
             if len(failed) == len(generators):
@@ -200,6 +206,7 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> tu
             "labels": LABELS if about.config.conditional else None,
             "keys": list(seeds_of_latents(config)),
             "generator": "best" if config.best else "last",
+            **({} if width is None else {"ema_width": width}),
         },
         "real": reference.scores,
         "seeds": seeds,
@@ -211,7 +218,29 @@ def evaluate_run(config: Config, run: Path, about: Description, reference) -> tu
     return result, closest[0]
 
 
-def evaluate_generator(config: Config, directory: Path, about: Description, reference) -> tuple:
+def load_to_evaluate(
+    run: Path, directory: Path, name: str, about: Description, width: float | None
+):
+    """Returns the generator in a directory or, with a width, the average of a member by name.
+
+    Raises `RunError` for one that was being written.
+    """
+    from jaxgan.runs.generator_files import read_about
+    from jaxgan.runs.generators import load_generator
+
+    if width is not None:
+        member = None if about.members is None else name
+        return load_generator(run, seed=member, standardized=True, ema_width=width)
+    step, generator = (
+        read_about(directory).get("step"),
+        load_generator(directory, standardized=True),
+    )
+    if read_about(directory).get("step") != step:
+        raise RunError(f"{directory} was being written: evaluate again")
+    return generator
+
+
+def evaluate_generator(config: Config, generator, about: Description, reference) -> tuple:
     """Returns the metrics of a generator: their mean and deviation, and those of each repeat.
 
     The second value are the samples of the first repeat that are closest to training examples.
@@ -219,20 +248,15 @@ def evaluate_generator(config: Config, directory: Path, about: Description, refe
     import jax
 
     from jaxgan.evaluation.scores import score_generator
-    from jaxgan.runs.generator_files import read_about
-    from jaxgan.runs.generators import load_generator
     from jaxgan.runs.summary import mean_and_std
 
-    step, sample = read_about(directory).get("step"), load_generator(directory, standardized=True)
-    if read_about(directory).get("step") != step:
-        raise RunError(f"{directory} was being written: evaluate again")
-    draw = jax.jit(sample, static_argnums=1)
+    draw = jax.jit(generator, static_argnums=1)
     found = [
         score_generator(draw, about, reference, seed, train_classifier=seed == config.seed)
         for seed in seeds_of_latents(config)
     ]
     scores, class_counts, by_feature, closest = map(list, zip(*found, strict=True))
-    result = {"step": step, **mean_and_std(scores), "by_key": scores}
+    result = {"step": generator.step, **mean_and_std(scores), "by_key": scores}
     if class_counts[0] is not None:
         result["class_histogram_by_key"] = class_counts
     if by_feature[0] is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxgan.constraints import Range, check_fields
+from jaxgan.constraints import ProfileWidth, Range, check_fields
 from jaxgan.data_settings import DatasetName, PictureSettings, TFDSName
 from jaxgan.errors import UsageError
 from jaxgan.files import expand_paths, given_path
@@ -43,6 +43,9 @@ class EvaluationSettings:
     best: bool = False
     """evaluate the generator with the best FID during training (see --evaluate-every of
     jaxgan.train) instead of the last one"""
+    ema_width: tuple[ProfileWidth, ...] = ()
+    """relative widths of averages to evaluate instead of the run's own, made from its snapshots
+    (see --ema-profiles of jaxgan.train)"""
     inception: Path | None = None
     """weights of Inception-v3 that pytorch-fid publishes, .pth (needs torch) or .safetensors, to
     use its features instead of those of a classifier"""
@@ -92,6 +95,8 @@ def check_config(config: Config) -> None:
     for what, paths in (("a run directory", config.runs), ("a path of --images", config.images)):
         if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError(f"{what} is given twice")
+    if config.ema_width and (config.best or config.images):
+        raise UsageError("--ema-width excludes --best and --images")
     if config.stored:
         _check_stored(config)
     if config.read_statistics is not None and config.write_statistics is not None:

@@ -11,6 +11,7 @@ from jaxgan import store
 from jaxgan.files import read_json, write_json
 from jaxgan.runs.description import Description
 from jaxgan.runs.metrics_log import member_of
+from jaxgan.runs.profile_files import save_profiles
 
 WEIGHTS = "weights.safetensors"
 EARLIER_WEIGHTS = "weights.npz"
@@ -62,7 +63,7 @@ class Generators:
 
     def __init__(self, path: Path, members: Sequence[int | str] | None = None):
         self.path, self.members = path, members
-        self._pending: tuple[dict, np.ndarray] | None = None
+        self._pending: tuple[dict, np.ndarray, tuple] | None = None
 
     def folder(self, name: str, member: int | str | None) -> Path:
         """Returns the folder of a generator. member: None for a single run."""
@@ -94,9 +95,12 @@ class Generators:
         found = [*(row for row in rows if member_of(row) == member), about]
         return min((each["fid"] for each in found if "fid" in each), default=np.inf)
 
-    def hold(self, variables: dict, taken: np.ndarray) -> None:
-        """Keeps the averaged generators of a checkpoint that is being written."""
-        self._pending = jax.tree.map(np.asarray, (variables, taken))
+    def hold(self, variables: dict, taken: np.ndarray, profiles: tuple = ()) -> None:
+        """Keeps the averaged generators of a checkpoint that is being written.
+
+        profiles: its averages with profiles.
+        """
+        self._pending = jax.tree.map(np.asarray, (variables, taken, profiles))
 
     def drop(self) -> None:
         """Discards the kept generators, because their checkpoint could not be written."""
@@ -112,9 +116,12 @@ class Generators:
         So a saved generator implies that a checkpoint of its step was written. Raises `OSError`.
         """
         if self._pending is not None:
-            pending, self._pending = self._pending, None
-            for _, member, steps, own in self.each_member(*pending):
+            (variables, taken, profiles), self._pending = self._pending, None
+            for _, member, steps, own in self.each_member(variables, taken):
                 self.save("generator", member, own, {"step": steps}, of_run)
+            if profiles:
+                widths = of_run.config.ema_profiles
+                save_profiles(self.path, int(np.max(taken)), profiles, widths)
 
     def save(
         self, name: str, member: int | str | None, variables: dict, about: dict, of_run: Description

@@ -16,6 +16,7 @@ from jaxgan.runs.axes import members_of, programs_in
 from jaxgan.runs.build import UNITS, build_gan, build_networks
 from jaxgan.runs.description import Description
 from jaxgan.runs.generator_files import ABOUT, read_weights
+from jaxgan.runs.profile_files import make_average
 from jaxgan.runs.states import read_state, state_of_seed
 from jaxgan.sampling import Sampler
 
@@ -73,6 +74,7 @@ def load_generator(
     seed: int | str | None = None,
     step: int | None = None,
     standardized: bool = False,
+    ema_width: float | None = None,
 ) -> Generator:
     """Returns a generator of a run.
 
@@ -84,13 +86,14 @@ def load_generator(
     step: that of a kept checkpoint; the last one by default.
     standardized: whether samples of floating-point data are standardized, as the generator computes
         them, instead of in the units of the data.
+    ema_width: relative width of the average, made from the snapshots of a run with --ema-profiles.
     Raises `UsageError` for a generator that a run does not have, and `RunError` for one that is
     missing or damaged.
     """
     path = Path(path)
     if not (path / "config.json").exists():
         check_generator_folder(path)
-        if (which, seed, step) != ("averaged", None, None):
+        if (which, seed, step, ema_width) != ("averaged", None, None, None):
             raise UsageError(
                 f"{path} is the folder of one generator: name the run directory to choose another "
                 "generator, seed or step"
@@ -98,6 +101,8 @@ def load_generator(
         return _load_saved(path, standardized)
     of_run = description.read(path / "config.json")
     index = of_run.index_of(seed)
+    if ema_width is not None and (which, step) != ("averaged", None):
+        raise UsageError("an average of another width is of the last step: leave out --step")
     if which == "best" and step is not None:
         raise UsageError("the best generator is of one step: leave out --step")
     if which == "best" and not (path / FOLDERS["best"]).is_dir():
@@ -105,7 +110,7 @@ def load_generator(
             f"{path} has no best generator: it is kept by a run on images with --evaluate-every"
         )
     name = "" if of_run.members is None else str(of_run.members[index])
-    if which == "best" or (which == "averaged" and step is None):
+    if which == "best" or (which == "averaged" and step is None and ema_width is None):
         if not (path / FOLDERS[which]).exists():
             raise RunError(f"{path} has no generator yet: continue the run to its first checkpoint")
         return _load_saved(path / FOLDERS[which] / name, standardized)
@@ -114,6 +119,9 @@ def load_generator(
         build_gan(of_run.config, of_run.dataset),
         key_of_seed(members_of(of_run.config)[index]["seed"]),
     )
+    if ema_width is not None:
+        params, _ = make_average(path, ema_width, None if of_run.members is None else index)
+        found = found._replace(ema=params)
     if which == "averaged":
         variables = jax.jit(model.averaged)(key, found)
     else:

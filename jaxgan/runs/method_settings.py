@@ -12,6 +12,7 @@ from jaxgan.constraints import (
     Count,
     Fraction,
     Index,
+    ProfileWidth,
     Range,
     Rate,
     Share,
@@ -34,9 +35,6 @@ LossName = Literal[
 ]
 AugmentationName = Literal["flip", "color", "translation", "cutout", "ada_geometry", "ada_color"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd", "lion"]
-
-
-ProfileWidth = Annotated[float, Range(1e-3, 0.28, "at least 0.001 and at most 0.28")]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -248,7 +248,8 @@ class Run:
             self._finish_saving()
             self.checkpoints.save(chunk.last, chunk.snapshot.state)
             if distributed.is_first():
-                self.generators.hold(chunk.snapshot.generator, chunk.snapshot.state.step)
+                state = chunk.snapshot.state
+                self.generators.hold(chunk.snapshot.generator, state.step, state.profiles)
         elif self.generators.holds() and not self.checkpoints.saving():
             self._finish_saving()
 
