@@ -177,7 +177,7 @@ def evaluate_run(
     """Evaluates a run; returns the content of its `evaluation.json`, and its closest samples.
 
     reference: what `jaxgan.evaluation.reference.load_reference` returned. The closest samples, of
-    the first seed, are those of `evaluate_generator`. width: of the average, None for the usual one.
+    the first seed, are those of `evaluate_generator`. width: of the average, None for the last one.
     """
     from jaxgan.parallel.distributed import print_lines
     from jaxgan.runs.summary import mean_and_std

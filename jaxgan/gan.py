@@ -20,17 +20,19 @@ from jaxgan.lazy import LazyPenalties, PathLength, penalize, shorten_paths
 from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
-from jaxgan.players import init_player, update_player
+from jaxgan.players import init_player
 from jaxgan.profiles import update_profiles
 from jaxgan.schedules import Schedule, at, is_off
 from jaxgan.state import GANState, Metrics
 from jaxgan.updates import (
     Parts,
+    draw_images,
     generate_images,
     make_critic,
     make_loss_inputs,
     replace_real,
     update_discriminator,
+    update_generator,
 )
 
 
@@ -74,6 +76,7 @@ def gan(
     fresh_generator_batch: bool = False,
     lazy_penalties: LazyPenalties | None = None,
     path_length: PathLength | None = None,
+    accumulate: int = 1,
     feedback: Feedback | None = None,
     replaced: float | Schedule | None = None,
 ) -> GAN:
@@ -105,6 +108,8 @@ def gan(
     fresh_generator_batch: whether the generator's update has latents, labels and real images of its
         own, instead of those of the last discriminator update.
     lazy_penalties, path_length: penalties that have updates of their own, see `jaxgan.lazy`.
+    accumulate: number of parts of the batch that gradients are computed of, one after another. The
+        loss must be a mean over images.
     feedback: from the discriminator's outputs to the probability of `augment` and `replaced`.
     replaced: share of the real images that generated ones replace, a number or a schedule of
         the step; None for none.
@@ -129,6 +134,7 @@ def gan(
         fresh_generator_batch=fresh_generator_batch,
         lazy_penalties=lazy_penalties,
         path_length=path_length,
+        accumulate=accumulate,
         feedback=feedback,
         replaced=replaced,
     )
@@ -143,9 +149,15 @@ def _init(parts: Parts, key: jax.Array) -> GANState:
     shown = _arguments(pack_images(images, parts.pack), pack_labels(labels, parts.pack))
     g = init_player(g_variables, parts.g_tx)
     d = init_player(parts.discriminator.init(d_key, *shown), parts.d_tx)
+    has_batch_norm = lambda player: any(find_running_statistics(player.stats))
     losses = parts.loss, parts.lazy_penalties and parts.lazy_penalties.loss
     penalized = any(loss is not None and loss.penalizes_gradients for loss in losses)
-    if penalized and any(find_running_statistics(d.stats)):
+    if parts.accumulate > 1 and any(map(has_batch_norm, (g, d))):
+        raise UsageError(
+            "--accumulate needs networks without batch norm, which depends on the whole batch: "
+            "choose another --g-norm and --d-norm"
+        )
+    if penalized and has_batch_norm(d):
         raise UsageError(
             "the loss penalizes gradients at single images, which depend on the whole batch in a "
             "discriminator with batch norm: use a discriminator without batch norm, as by --d-norm "
@@ -169,13 +181,10 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     keys = jax.random.split(jax.random.fold_in(stream(key, "step"), state.step), parts.d_steps)
     g, trained = state.generator, (state.discriminator, state.loss)
 
-    def generate(params, key, labels):
-        return generate_images(parts, params, g.stats, key, labels, count=batches[0].shape[1])
-
     def extra_update(trained, inputs):
         key, (real, labels) = inputs
         latents_key, d_key, _ = jax.random.split(key, 3)
-        generated, _ = generate(g.params, latents_key, labels)
+        generated, _ = generate_images(parts, g.params, g.stats, latents_key, labels, len(real))
         inputs = make_loss_inputs(real, generated, d_key, labels, state)
         return update_discriminator(parts, trained, replace_real(parts, inputs))[0], None
 
@@ -185,25 +194,20 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
 
     latents_key, d_key, g_key = jax.random.split(keys[-1], 3)
     real, labels = jax.tree.map(lambda each: each[parts.d_steps - 1], batches)
-    draw = lambda key, labels: jax.vjp(lambda p: generate(p, key, labels), g.params, has_aux=True)
-    generated, generator_vjp, g_stats = draw(latents_key, labels)
-    d_inputs = replace_real(parts, make_loss_inputs(real, generated, d_key, labels, state))
+    drawn = draw_images(parts, g, latents_key, labels, len(real))
+    d_inputs = replace_real(parts, make_loss_inputs(real, drawn[0], d_key, labels, state))
     (d, loss_state), d_loss, logits, d_grads = update_discriminator(parts, trained, d_inputs)
-    critic = partial(make_critic, parts, d_inputs)
-    d = penalize(parts.lazy_penalties, parts.d_tx, d, critic, d_inputs)
+    lazy = parts.lazy_penalties, parts.d_tx, d, partial(make_critic, parts), d_inputs
+    d = penalize(*lazy, parts.accumulate)
     feedback = follow_signs(parts.feedback, state.feedback, logits[0], state.step, len(real))
 
     if parts.fresh_generator_batch:
         real, labels = jax.tree.map(lambda each: each[-1], batches)
-        generated, generator_vjp, g_stats = draw(stream(g_key, "latents"), labels)
-
-    def g_objective(generated):
-        inputs = make_loss_inputs(real, generated, g_key, labels, state, loss_state)
-        return parts.loss.generator(make_critic(parts, inputs, d, d.params), inputs)
-
-    g_loss, pixel_grads = jax.value_and_grad(g_objective)(generated)
-    g_grads = mean_over_devices(generator_vjp(pixel_grads)[0])
-    g = update_player(parts.g_tx, g, g_grads, g_stats)
+        latents_key = stream(g_key, "latents")
+    if parts.fresh_generator_batch or parts.accumulate > 1:
+        drawn = None
+    g_inputs = (real, labels), latents_key, g_key
+    g, g_loss, g_grads = update_generator(parts, state, (d, loss_state), g_inputs, drawn)
     of_paths = state.step, g_key, (len(real), parts.latent_size), labels
     shorten = partial(shorten_paths, parts.path_length, parts.generator, parts.g_tx)
     g, path_length = shorten((g, state.path_length), of_paths)

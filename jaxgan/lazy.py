@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgan.devices import draw_rows, mean_over_devices
+from jaxgan.devices import accumulate, draw_rows, mean_over_devices
 from jaxgan.keys import stream
-from jaxgan.losses import Loss
+from jaxgan.losses import Loss, LossInputs
 from jaxgan.players import Player, update_player
 from jaxgan.sampling import with_noise
 from jaxgan.schedules import Schedule, at
@@ -53,18 +53,28 @@ def update_every(every: int, step: jax.Array, update: Callable, state: Any) -> A
 
 
 def penalize(
-    penalties: LazyPenalties | None, tx: optax.GradientTransformation, d: Player, critic, inputs
+    penalties: LazyPenalties | None,
+    tx: optax.GradientTransformation,
+    d: Player,
+    critic: Callable,
+    inputs: LossInputs,
+    count: int = 1,
 ) -> Player:
     """Returns the discriminator after an update with its lazy penalties, if it is their turn.
 
-    critic: from the discriminator and its parameters to a `Critic`. inputs: `LossInputs`.
+    critic: from inputs, the discriminator and its parameters to a `Critic`. count: of the parts of
+    the batch, see `accumulate`.
     """
     if penalties is None:
         return d
 
     def update(d: Player) -> Player:
-        objective = lambda params: penalties.loss.discriminator(critic(d, params), inputs)[0]
-        grads = mean_over_devices(jax.grad(objective)(d.params))
+        def of_part(rows: tuple) -> tuple:
+            own = inputs.with_rows(rows)
+            objective = lambda params: penalties.loss.discriminator(critic(own, d, params), own)[0]
+            return jax.grad(objective)(d.params), (), ()
+
+        grads = mean_over_devices(accumulate(count, of_part, inputs.rows)[0])
         return update_player(tx, d, grads, d.stats)
 
     return update_every(penalties.every, inputs.step, update, d)

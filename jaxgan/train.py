@@ -194,8 +194,8 @@ def build_program(config: Config, dataset):
     from jaxgan.runs.build import build_gan, samples_per_picture
     from jaxgan.runs.build_optimizers import images_per_step
 
-    names = names_of(config)
-    layout = make_layout(names and len(names), config.devices, config.batch_size, config.pack)
+    names, together = names_of(config), config.pack * config.accumulate
+    layout = make_layout(names and len(names), config.devices, config.batch_size, together)
     layout = layout._replace(member_batch=config.member_batch)
     images = images_per_step(config)
     dataset.check_size(images)

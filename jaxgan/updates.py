@@ -10,7 +10,7 @@ import optax
 
 from jaxgan.augment import Augmentation
 from jaxgan.batch_norm import find_running_statistics, mean_of_statistics
-from jaxgan.devices import draw_rows, mean_over_devices
+from jaxgan.devices import accumulate, draw_rows, mean_over_devices
 from jaxgan.feedback import Feedback
 from jaxgan.keys import stream
 from jaxgan.lazy import LazyPenalties, PathLength
@@ -42,6 +42,7 @@ class Parts(NamedTuple):
     fresh_generator_batch: bool
     lazy_penalties: LazyPenalties | None
     path_length: PathLength | None
+    accumulate: int
     feedback: Feedback | None
     replaced: float | Schedule | None
 
@@ -94,10 +95,13 @@ def update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tu
     d, loss_state = trained
     inputs = inputs._replace(state=loss_state)
 
-    def objective(params):
-        return parts.loss.discriminator(make_critic(parts, inputs, d, params), inputs)
+    def of_part(rows: tuple) -> tuple:
+        own = inputs.with_rows(rows)
+        objective = lambda params: parts.loss.discriminator(make_critic(parts, own, d, params), own)
+        (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+        return (loss, grads), logits, ()
 
-    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(d.params)
+    (loss, grads), logits, _ = accumulate(parts.accumulate, of_part, inputs.rows)
     grads = mean_over_devices(grads)
     stats = d.stats
     # The discriminator is only used in training mode, in which batch norm does not read its running
@@ -111,6 +115,37 @@ def update_discriminator(parts: Parts, trained: tuple, inputs: LossInputs) -> tu
         stats = mean_of_statistics(*passes)
     loss_state = parts.loss.update(loss_state, logits, inputs.step)
     return (update_player(parts.d_tx, d, grads, stats), loss_state), loss, logits, grads
+
+
+def draw_images(parts: Parts, g: Player, key: jax.Array, labels, count: int) -> tuple:
+    """Returns what `generate_images` does, with a function from gradients of images in between."""
+    run = lambda params: generate_images(parts, params, g.stats, key, labels, count)
+    return jax.vjp(run, g.params, has_aux=True)
+
+
+def update_generator(parts: Parts, state: GANState, critic: tuple, inputs: tuple, drawn) -> tuple:
+    """Returns the generator after an update, its loss and its gradients.
+
+    critic: the discriminator and the state of the loss. inputs: real images and labels, a key for
+    the latents and a key for the loss. drawn: what `draw_images` returned for these latents, None
+    to draw them.
+    """
+    g, (d, loss_state), (batch, latents_key, key) = state.generator, critic, inputs
+
+    def of_part(batch: tuple) -> tuple:
+        real, labels = batch
+        images, pullback, stats = drawn or draw_images(parts, g, latents_key, labels, len(real))
+
+        def objective(images):
+            inputs = make_loss_inputs(real, images, key, labels, state, loss_state)
+            return parts.loss.generator(make_critic(parts, inputs, d, d.params), inputs)
+
+        loss, pixel_grads = jax.value_and_grad(objective)(images)
+        return (loss, pullback(pixel_grads)[0]), (), stats
+
+    (loss, grads), _, stats = accumulate(parts.accumulate, of_part, batch)
+    grads = mean_over_devices(grads)
+    return update_player(parts.g_tx, g, grads, stats), loss, grads
 
 
 def make_critic(parts: Parts, inputs: LossInputs, d: Player, params) -> Critic:

@@ -51,6 +51,17 @@ class LossInputs(NamedTuple):
     state: Any = ()
     probability: jax.Array | None = None
 
+    @property
+    def rows(self) -> tuple:
+        """The images and the labels: what has an entry for each row of the batch."""
+        return self.real, self.fake, self.labels, self.neighbors
+
+    def with_rows(self, rows: tuple) -> "LossInputs":
+        """Returns the inputs with other images and labels, as `rows` returns them."""
+        return self._replace(
+            **dict(zip(("real", "fake", "labels", "neighbors"), rows, strict=True))
+        )
+
 
 class OutputSummary(NamedTuple):
     """The meaning of a discriminator's outputs, and the metrics that summarize them.

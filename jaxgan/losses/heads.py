@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from optax.losses import softmax_cross_entropy_with_integer_labels as cross_entropy
 
 from jaxgan.augment import rotate
-from jaxgan.devices import device_count, gather_rows, own_rows
+from jaxgan.devices import gather_rows, own_rows, share_count
 from jaxgan.losses.base import Critic, HeadOutputs, Loss, LossInputs, with_known_outputs
 
 ROTATIONS = 4
@@ -70,7 +70,7 @@ def rotation(loss: Loss, weight: float, generator_weight: float) -> Loss:
     """
 
     def cost(critic: Critic, key: jax.Array, images: jax.Array) -> jax.Array:
-        count = device_count() * len(images)
+        count = share_count() * len(images)
         turns = own_rows(jnp.arange(count) * ROTATIONS // count)
         return cross_entropy(critic(key, rotate(images, turns)).rotations, turns).mean()
 

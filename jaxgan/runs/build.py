@@ -84,6 +84,7 @@ def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
         fresh_generator_batch=config.fresh_generator_batch,
         lazy_penalties=build_lazy_penalties(config, values),
         path_length=build_path_length(config, values),
+        accumulate=config.accumulate,
         feedback=build_feedback(config, values),
         replaced=build_replaced(config, values),
     )

@@ -37,6 +37,7 @@ def check_method(config: Any) -> None:
         "the discriminator sees no real images",
     )
     _check_stylegan2(config)
+    _check_accumulation(config)
     refuse(
         config.batch_size % config.pack,
         f"--batch-size {config.batch_size} must be a multiple of --pack {config.pack}",
@@ -57,6 +58,29 @@ def refuse(wrong: Any, message: str) -> None:
     """Raises `UsageError` if something is wrong."""
     if wrong:
         raise UsageError(message)
+
+
+def _check_accumulation(config: Any) -> None:
+    """Raises `UsageError` for what depends on the whole batch, if that is split into parts."""
+    if config.accumulate == 1:
+        return
+    whole = {
+        "--loss relativistic_average": config.loss == "relativistic_average",
+        "--top-k": config.top_k < 1 or config.final_top_k is not None,
+        "--dragan": config.dragan,
+        "--lecam": config.lecam,
+        "--path-length": config.path_length,
+        "--network stylegan2": config.network == "stylegan2",
+        "--d-conditioning data_to_data_cross_entropy": config.conditional
+        and config.d_conditioning == "data_to_data_cross_entropy",
+    }
+    for flag, given in whole.items():
+        refuse(given, f"--accumulate cannot be combined with {flag}, which needs the whole batch")
+    refuse(
+        config.batch_size % (config.accumulate * config.pack),
+        f"--batch-size {config.batch_size} must be a multiple of --accumulate {config.accumulate}"
+        + (f" times --pack {config.pack}" if config.pack > 1 else ""),
+    )
 
 
 def _check_stylegan2(config: Any) -> None:

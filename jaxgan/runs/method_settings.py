@@ -188,6 +188,9 @@ class OptimizerSettings:
 
     batch_size: Count = 64
     """number of real images, and of generated ones, in a discriminator update"""
+    accumulate: Count = 1
+    """number of parts of a batch whose gradients are computed one after another and averaged, which
+    takes less memory; not with batch norm, or a loss that depends on the whole batch"""
     d_steps: Count = 1
     """number of discriminator updates for each generator update"""
     fresh_generator_batch: bool = False
