@@ -27,7 +27,7 @@ from jaxgan.networks.resnet import (
     channels_by_stage,
     check_shape,
 )
-from jaxgan.networks.shared import Dense, class_embedding, count_halvings, identity
+from jaxgan.networks.shared import Dense, call_block, class_embedding, count_halvings, identity
 
 EMBEDDING = 128
 """The size of the embeddings of classes."""
@@ -37,7 +37,8 @@ ORTHOGONAL = Initializers(nn.initializers.orthogonal(), nn.initializers.orthogon
 class Generator(nn.Module):
     """A linear layer, then a block for each doubling of the size: latents to images.
 
-    widths: channels of the linear layer, then of each block. norm: of the blocks.
+    widths: channels of the linear layer, then of each block. norm: of the blocks. remat: see
+    `NetworkOptions`.
     """
 
     shape: Sequence[int]
@@ -45,6 +46,7 @@ class Generator(nn.Module):
     output: Callable[[jax.Array], jax.Array] = nn.tanh
     num_classes: int | None = None
     norm: str = "spectral_batch"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
@@ -63,7 +65,8 @@ class Generator(nn.Module):
         for i, (features, part) in enumerate(zip(others, parts, strict=True)):
             if i == len(others) - 1:
                 x = SelfAttention(self.norm, init)(x, train)
-            x = GeneratorBlock(features, self.norm, ORTHOGONAL)(x, train, labels=part)
+            block = GeneratorBlock(features, self.norm, ORTHOGONAL)
+            x = call_block(block, self.remat, x, train, labels=part)
         x = nn.relu(normalize(x, self.norm, train))
         return self.output(normed(Conv(self.shape[-1], kernel_init=init))(x))
 
@@ -104,7 +107,12 @@ def biggan(
         halvings = count
     return (
         Generator(
-            tuple(shape), tuple(g_widths), nn.tanh if bounded else identity, num_classes, g_norm
+            tuple(shape),
+            tuple(g_widths),
+            nn.tanh if bounded else identity,
+            num_classes,
+            g_norm,
+            options.remat,
         ),
         Discriminator(
             tuple(d_widths),
@@ -115,6 +123,7 @@ def biggan(
             attention=True,
             wide=True,
             initializers=ORTHOGONAL,
+            remat=options.remat,
         ),
     )
 

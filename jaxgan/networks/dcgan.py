@@ -9,7 +9,7 @@ import jax
 from jaxgan.networks.conv import Conv, ConvTranspose
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
-from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_blocks
 from jaxgan.networks.shared import ClassInput, Dense, count_halvings, identity
 
 INIT = nn.initializers.normal(0.02)
@@ -96,7 +96,7 @@ def dcgan(
     Raises `UsageError` for options that the family does not have, and for shapes that
     `count_halvings` rejects; 28 x 28 and 32 x 32 are valid.
     """
-    refuse_widths(options, "dcgan")
+    refuse_blocks(options, "dcgan")
     count_halvings(shape, "dcgan")
     width = width or 64
     output = nn.tanh if bounded else identity

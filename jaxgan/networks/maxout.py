@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.mlp import Generator
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
-from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_blocks
 from jaxgan.networks.shared import Dense, identity
 
 INIT = nn.initializers.normal(0.02)
@@ -59,7 +59,7 @@ def maxout(
     width: units of the discriminator's layers, 200 by default; the generator's have twice as many.
     Raises `UsageError` for options that the family does not have.
     """
-    refuse_widths(options, "maxout")
+    refuse_blocks(options, "maxout")
     width = width or 200
     return (
         Generator(

@@ -9,7 +9,7 @@ import jax
 
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
-from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_blocks
 from jaxgan.networks.shared import ClassInput, Dense, identity
 
 
@@ -85,7 +85,7 @@ def mlp(
     width: units of the narrower hidden layer, 256 by default; the other one has twice as many.
     Raises `UsageError` for options that the family does not have.
     """
-    refuse_widths(options, "mlp")
+    refuse_blocks(options, "mlp")
     width = width or 256
     output = nn.tanh if bounded else identity
     g_norm, d_norm = options.g_norm or "none", options.d_norm or "none"

@@ -30,6 +30,8 @@ class NetworkOptions(NamedTuple):
     heads: the outputs of the discriminator.
     widths: the channels at each size, from the smallest, for families that have such widths.
     mapping_layers, style_mixing: of stylegan2, see `jaxgan.networks.stylegan2.Generator`.
+    remat: whether to compute the values within blocks again for gradients, which takes less memory,
+    for families that have blocks.
     """
 
     g_norm: str | None = None
@@ -39,6 +41,7 @@ class NetworkOptions(NamedTuple):
     widths: tuple[int, ...] = ()
     mapping_layers: int = 8
     style_mixing: float = 0.9
+    remat: bool = False
 
 
 DEFAULTS = NetworkOptions()
@@ -49,6 +52,16 @@ def refuse_widths(options: NetworkOptions, network: str) -> None:
     if options.widths:
         raise UsageError(
             f"--widths is for --network r3gan and stylegan2: choose a --width of {network}"
+        )
+
+
+def refuse_blocks(options: NetworkOptions, network: str) -> None:
+    """Raises `UsageError` for what only families with blocks have."""
+    refuse_widths(options, network)
+    if options.remat:
+        raise UsageError(
+            f"--network {network} has no blocks: --remat is for resnet, sagan, biggan, stylegan2 "
+            "and r3gan"
         )
 
 

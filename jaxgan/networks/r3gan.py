@@ -22,7 +22,7 @@ from jaxgan.networks.heads import output_heads
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
 from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, find_widths
 from jaxgan.networks.resampling import downsample, upsample
-from jaxgan.networks.shared import ClassInput, Dense, class_embedding, count_halvings
+from jaxgan.networks.shared import ClassInput, Dense, call_block, class_embedding, count_halvings
 
 SLOPE = 0.2
 GAIN = np.sqrt(2 / (1 + SLOPE**2))
@@ -67,7 +67,7 @@ class Generator(nn.Module):
     """A learned map times a linear layer, then blocks and upsampling: latents to images.
 
     widths: channels at each size, from the smallest to the largest. norm: of the blocks.
-    conditioning: see `NetworkOptions`. The images are not bounded.
+    conditioning, remat: see `NetworkOptions`. The images are not bounded.
     """
 
     shape: Sequence[int]
@@ -75,6 +75,7 @@ class Generator(nn.Module):
     num_classes: int | None = None
     norm: str = "none"
     conditioning: str = "embedding"
+    remat: bool = False
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
@@ -91,7 +92,8 @@ class Generator(nn.Module):
             if stage > 0:
                 x = upsample(_widened(x.astype(dtype), width, normed))
             for _ in range(BLOCKS):
-                x = Block(BLOCKS * len(self.widths), self.norm)(x, train, **classes.of_norms)
+                block = Block(BLOCKS * len(self.widths), self.norm)
+                x = call_block(block, self.remat, x, train, **classes.of_norms)
         return normed(Conv(self.shape[-1], 1, use_bias=False, kernel_init=LINEAR))(x)
 
 
@@ -99,13 +101,14 @@ class Discriminator(nn.Module):
     """The mirror image of the generator: images to logits `[n]`.
 
     widths: channels at each size, from the largest to the smallest. norm: of the blocks. heads: the
-    outputs.
+    outputs. remat: see `NetworkOptions`.
     """
 
     widths: Sequence[int]
     num_classes: int | None = None
     norm: str = "none"
     heads: Heads = Heads()
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False):
@@ -118,7 +121,8 @@ class Discriminator(nn.Module):
             if stage == len(self.widths) - 1:
                 x = x.astype(jnp.float32)
             for _ in range(BLOCKS):
-                x = Block(BLOCKS * len(self.widths), self.norm)(x, train)
+                block = Block(BLOCKS * len(self.widths), self.norm)
+                x = call_block(block, self.remat, x, train)
         # A depthwise convolution whose kernel has the size of the remaining image.
         init = nn.initializers.normal((x.shape[1] * x.shape[2]) ** -0.5)
         basis = self.param("basis", init, x.shape[1:])
@@ -150,8 +154,8 @@ def r3gan(
             raise UsageError(f"{flag} of r3gan must be a multiple of {GROUP // EXPANSION}")
     g_norm, d_norm = options.g_norm or "none", options.d_norm or "none"
     return (
-        Generator(tuple(shape), widths, num_classes, g_norm, options.g_conditioning),
-        Discriminator(widths[::-1], num_classes, d_norm, options.heads),
+        Generator(tuple(shape), widths, num_classes, g_norm, options.g_conditioning, options.remat),
+        Discriminator(widths[::-1], num_classes, d_norm, options.heads, options.remat),
     )
 
 

@@ -18,7 +18,7 @@ from jaxgan.networks.conv import Conv, upsample
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.norms import normalize, normalize_weights
 from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
-from jaxgan.networks.shared import ClassInput, Dense, count_halvings, identity
+from jaxgan.networks.shared import ClassInput, Dense, call_block, count_halvings, identity
 
 LARGE = 48
 """The size of images from which channels depend on the size, as in SNGAN's tables."""
@@ -97,7 +97,8 @@ class Generator(nn.Module):
 
     widths: channels of the linear layer, then of each block. norm: of the blocks. conditioning: see
     `NetworkOptions`; the last norm has no classes, as in the authors' code. attention: whether the
-    inputs of the last block, at half the size of the images, pass through self-attention.
+    inputs of the last block, at half the size of the images, pass through self-attention. remat:
+    see `NetworkOptions`.
     """
 
     shape: Sequence[int]
@@ -107,6 +108,7 @@ class Generator(nn.Module):
     norm: str = "batch"
     conditioning: str = "embedding"
     attention: bool = False
+    remat: bool = False
 
     @nn.compact
     def __call__(self, latents: jax.Array, labels=None, train: bool = False) -> jax.Array:
@@ -121,7 +123,8 @@ class Generator(nn.Module):
         for i, features in enumerate(others):
             if self.attention and i == len(others) - 1:
                 x = SelfAttention(self.norm, GLOROT.others)(x, train)
-            x = GeneratorBlock(features, self.norm)(x, train, **classes.of_norms)
+            block = GeneratorBlock(features, self.norm)
+            x = call_block(block, self.remat, x, train, **classes.of_norms)
         x = nn.relu(normalize(x, self.norm, train))
         return self.output(normed(Conv(self.shape[-1], kernel_init=GLOROT.others))(x))
 
@@ -131,7 +134,8 @@ class Discriminator(nn.Module):
 
     widths: channels of each block. halvings: number of blocks with downsampling. norm: of the
     layers. heads: the outputs. attention: whether the outputs of the first block, at half the size
-    of the images, pass through self-attention. wide, initializers: of the blocks.
+    of the images, pass through self-attention. wide, initializers: of the blocks. remat: see
+    `NetworkOptions`.
     """
 
     widths: Sequence[int] = (128,) * 4
@@ -142,6 +146,7 @@ class Discriminator(nn.Module):
     attention: bool = False
     wide: bool = False
     initializers: Initializers = GLOROT
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False):
@@ -150,7 +155,8 @@ class Discriminator(nn.Module):
         of_blocks = self.norm, self.wide, self.initializers
         x = images
         for i, features in enumerate(self.widths):
-            x = DiscriminatorBlock(features, i < self.halvings, i == 0, *of_blocks)(x, train)
+            block = DiscriminatorBlock(features, i < self.halvings, i == 0, *of_blocks)
+            x = call_block(block, self.remat, x, train)
             if self.attention and i == 0:
                 x = SelfAttention(self.norm, self.initializers.others)(x, train)
         x = nn.relu(normalize(x, self.norm, train)).sum(axis=(1, 2), dtype=jnp.float32)
@@ -187,9 +193,17 @@ def resnet(
     g_norm, d_norm = options.g_norm or "batch", options.d_norm or "spectral"
     return (
         Generator(
-            tuple(shape), tuple(g_widths), output, num_classes, g_norm, options.g_conditioning
+            tuple(shape),
+            tuple(g_widths),
+            output,
+            num_classes,
+            g_norm,
+            options.g_conditioning,
+            remat=options.remat,
         ),
-        Discriminator(tuple(d_widths), halvings, num_classes, d_norm, options.heads),
+        Discriminator(
+            tuple(d_widths), halvings, num_classes, d_norm, options.heads, remat=options.remat
+        ),
     )
 
 

@@ -115,6 +115,15 @@ def count_halvings(shape: Sequence[int], network: str) -> tuple[int, tuple[int, 
     return count, (height, width)
 
 
+def call_block(block: nn.Module, remat: bool, x: jax.Array, *arguments, **settings) -> jax.Array:
+    """Returns `block(x, *arguments, **settings)`.
+
+    remat: whether to forget the values within the block, and to compute them again for gradients.
+    """
+    run = lambda block, x: block(x, *arguments, **settings)
+    return (nn.remat(run) if remat else run)(block, x)
+
+
 def identity(x: jax.Array) -> jax.Array:
     """Returns its argument."""
     return x

@@ -10,7 +10,7 @@ from jaxgan.errors import UsageError
 from jaxgan.networks.conv import Conv, ConvTranspose
 from jaxgan.networks.heads import output_heads, projection_head
 from jaxgan.networks.norms import has_bias, normalize, normalize_weights
-from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_widths
+from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, refuse_blocks
 from jaxgan.networks.shared import ClassInput, Dense, identity
 
 INIT = nn.initializers.normal(0.02)
@@ -105,7 +105,7 @@ def stacked(
     width: channels of the discriminator's first convolution, 4 by default (D = 1/2 G; 2 for 1/4 G).
     Raises `UsageError` for options that the family does not have, and for other data than images.
     """
-    refuse_widths(options, "stacked")
+    refuse_blocks(options, "stacked")
     if len(shape) != 3:
         raise UsageError(
             f"--network stacked needs images, not examples of shape {tuple(shape)}: "

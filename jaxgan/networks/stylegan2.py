@@ -18,7 +18,7 @@ from jaxgan.errors import UsageError
 from jaxgan.networks.heads import output_heads
 from jaxgan.networks.options import DEFAULTS, Heads, NetworkOptions, find_widths, refuse_norms
 from jaxgan.networks.resampling import downsample, upsample
-from jaxgan.networks.shared import count_halvings
+from jaxgan.networks.shared import call_block, count_halvings
 from jaxgan.networks.stylegan2_layers import (
     EqualizedConv,
     Linear,
@@ -38,10 +38,14 @@ CLASS_LAYERS = 8
 
 
 class Synthesis(nn.Module):
-    """Layers from styles to images. shape: of an image. widths: channels at each size."""
+    """Layers from styles to images.
+
+    shape: of an image. widths: channels at each size. remat: see `NetworkOptions`.
+    """
 
     shape: Sequence[int]
     widths: Sequence[int]
+    remat: bool = False
 
     @nn.compact
     def __call__(self, styles: jax.Array, dtype=jnp.float32, train: bool = False) -> jax.Array:
@@ -57,9 +61,10 @@ class Synthesis(nn.Module):
         images, place = 0.0, 0
         for stage, width in enumerate(self.widths):
             if stage > 0:
-                x = StyleConv(width, upsample=True)(x, styles[:, place], train)
+                layer = StyleConv(width, upsample=True)
+                x = call_block(layer, self.remat, x, styles[:, place], train)
                 images, place = upsample(images), place + 1
-            x = StyleConv(width)(x, styles[:, place], train)
+            x = call_block(StyleConv(width), self.remat, x, styles[:, place], train)
             # An image shares its style with the next convolution.
             images, place = images + ToImage(self.shape[-1])(x, styles[:, place + 1]), place + 1
         return images
@@ -70,7 +75,7 @@ class Generator(nn.Module):
 
     widths: channels at each size, from the smallest. mapping_layers: layers from latents to styles.
     style_mixing: probability, in training, that styles of other latents replace those of the last
-    layers, from a random one on.
+    layers, from a random one on. remat: see `NetworkOptions`.
     """
 
     shape: Sequence[int]
@@ -78,11 +83,12 @@ class Generator(nn.Module):
     num_classes: int | None = None
     mapping_layers: int = 8
     style_mixing: float = 0.9
+    remat: bool = False
 
     def setup(self):
         """Creates the two parts of the generator."""
         self.mapping = Mapping(self.widths[0], self.mapping_layers, self.num_classes)
-        self.synthesis = Synthesis(self.shape, self.widths)
+        self.synthesis = Synthesis(self.shape, self.widths, self.remat)
 
     def __call__(
         self, latents: jax.Array, labels=None, train: bool = False, truncation: float | None = None
@@ -130,20 +136,22 @@ class DiscriminatorBlock(nn.Module):
 class Discriminator(nn.Module):
     """Blocks, the deviation within groups of images, and linear layers: images to logits.
 
-    widths: channels at each size, from the largest. heads: the outputs.
+    widths: channels at each size, from the largest. heads: the outputs. remat: see
+    `NetworkOptions`.
     """
 
     widths: Sequence[int]
     num_classes: int | None = None
     norm: str = "none"
     heads: Heads = Heads()
+    remat: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, labels=None, train: bool = False):
         """Returns logits `[n]`, or `HeadOutputs`."""
         x = activate(EqualizedConv(self.widths[0], 1)(images))
         for width in self.widths[1:]:
-            x = DiscriminatorBlock(width)(x)
+            x = call_block(DiscriminatorBlock(width), self.remat, x)
         x = append_deviation(x.astype(jnp.float32))
         x = activate(EqualizedConv(self.widths[-1])(x))
         x = activate(Linear(self.widths[-1])(x.reshape(len(x), -1)))
@@ -176,8 +184,15 @@ def stylegan2(
     usual = tuple(width or min(CHANNELS, TOTAL // size) for size in sizes)
     widths = find_widths(shape, options, usual)
     return (
-        Generator(tuple(shape), widths, num_classes, options.mapping_layers, options.style_mixing),
-        Discriminator(widths[::-1], num_classes, heads=options.heads),
+        Generator(
+            tuple(shape),
+            widths,
+            num_classes,
+            options.mapping_layers,
+            options.style_mixing,
+            options.remat,
+        ),
+        Discriminator(widths[::-1], num_classes, heads=options.heads, remat=options.remat),
     )
 
 

@@ -121,6 +121,7 @@ def build_networks(config: Config, dataset, d_batch_norm: bool = True) -> tuple[
         tuple(config.widths),
         config.mapping_layers,
         config.style_mixing,
+        config.remat,
     )
     arguments = dataset.shape, dataset.bounded, config.width, num_classes
     generator, discriminator = family(*arguments, options)

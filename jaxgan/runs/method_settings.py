@@ -79,6 +79,9 @@ class NetworkSettings:
     """number of images that are joined along their channels for the discriminator (PacGAN)"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """type that the networks compute in; parameters are float32"""
+    remat: bool = False
+    """compute the values within the networks' blocks again for gradients, instead of keeping them
+    (rematerialization): less memory, more time"""
 
 
 @dataclasses.dataclass(frozen=True)
