@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 KEY = jax.random.key(3)
 ROUGH = {"xla_backend_optimization_level": 0}
 """Compiles quickly, to code that rounds differently: not for what is compared bit by bit."""
-LARGE = ("resnet", "sagan", "biggan", "r3gan")
+LARGE = ("resnet", "sagan", "biggan", "stylegan2", "r3gan")
 """Networks that take a minute to compile, and scan as the other networks do."""
 BASE = Config(batch_size=8, latent_size=6, width=8, ema_half_life=100)
 CASES = {
@@ -39,6 +39,21 @@ CASES = {
         "loss": "hinge",
         "conditional": True,
         "orthogonal_regularization": 1e-2,
+    },
+    "stylegan2": {
+        "network": "stylegan2",
+        "conditional": True,
+        "r1": 1.0,
+        "penalty_every": 2,
+        "path_length": 2.0,
+        "ema_profiles": (0.05, 0.1),
+    },
+    "ada": {
+        "augment": ("ada_geometry", "ada_color"),
+        "augment_target": 0.6,
+        "augment_images": 16,
+        "pseudo_augmentation": True,
+        "d_steps": 2,
     },
     "r3gan": {"network": "r3gan", "loss": "relativistic", "r1": 1.0, "r2": 1.0},
     "critic": {"loss": "wasserstein", "gradient_penalty": 10.0, "d_steps": 2},
