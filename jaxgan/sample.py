@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from jaxgan.command import enable_compilation_cache, run_command
-from jaxgan.constraints import Count, Index, Rate, check_fields
+from jaxgan.constraints import Count, Index, Rate, UnitInterval, check_fields
 from jaxgan.environment import pin_options
 from jaxgan.files import expand_paths
 from jaxgan.generator_settings import GeneratorSettings
@@ -28,6 +28,9 @@ class SampleSettings:
     truncation: Rate | None = None
     """largest absolute value in the latents, beyond which values are drawn again: smaller values
     give more typical and less diverse samples"""
+    style_truncation: UnitInterval | None = None
+    """factor of the distances of stylegan2's styles from their average: below 1, it gives more
+    typical and less diverse samples"""
     out: Path | None = None
     """.png file for one picture of all samples, .npy or .npz file for an array (uint8, or the units
     of the data; .npz with labels), or a folder for one picture each, in subfolders by class; if not
@@ -55,6 +58,7 @@ def main(config: Config) -> Path:
         from jaxgan.runs.generators import load_chosen
 
         generator = load_chosen(config)
+        generator = dataclasses.replace(generator, style_truncation=config.style_truncation)
         label = find_class(generator.of_run.dataset, generator.num_classes, config.class_)
         request = Request(config.num, config.seed, label, config.truncation)
         out = config.out or config.run / "sample.png"

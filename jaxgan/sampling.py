@@ -80,13 +80,27 @@ class Sampler(NamedTuple):
             return jax.random.normal(key, shape)
         return jax.random.truncated_normal(key, -truncation, truncation, shape)
 
-    def decode(self, variables: dict, latents: jax.Array, labels=None) -> jax.Array:
+    def decode(
+        self,
+        variables: dict,
+        latents: jax.Array,
+        labels=None,
+        style_truncation: float | None = None,
+    ) -> jax.Array:
         """Returns the images `[n, ...]` of latents `[n, latent_size]`.
 
         variables: the generator's Flax variables. labels: for a conditional generator, `[n]` or one
-        for all; by default the classes in turn.
-        Raises `UsageError` for labels outside the classes.
+        for all; by default the classes in turn. style_truncation: for a generator with styles, the
+        factor of their distances from their average; None for 1.
+        Raises `UsageError` for labels outside the classes, and for a generator without styles.
         """
+        settings = {}
+        if style_truncation is not None:
+            if not hasattr(self.module, "styles"):
+                raise UsageError(
+                    "--style-truncation is for generators with styles, of --network stylegan2"
+                )
+            settings["truncation"] = style_truncation
         if self.num_classes is None and labels is not None:
             raise UsageError("this generator is not conditional: it takes no labels")
         if self.num_classes is not None:
@@ -95,7 +109,7 @@ class Sampler(NamedTuple):
             if not isinstance(labels, jax.core.Tracer):
                 _check_labels(np.asarray(labels), count, self.num_classes)
             labels = jnp.broadcast_to(jnp.asarray(labels), (count,))
-        return apply(self.module, variables, latents, labels)
+        return apply(self.module, variables, latents, labels, **settings)
 
     def sample(
         self, variables: dict, key: jax.Array, num_samples: int, labels: jax.Array | None = None

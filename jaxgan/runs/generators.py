@@ -31,6 +31,7 @@ class Generator:
     sampler: the generator without its parameters. variables: its Flax variables. of_run: the
     description of its run. step: the number of steps that it was trained for. units: the mean and
     the deviation of floating-point data, None for samples as the network computes them.
+    style_truncation: as in `Sampler.decode`.
     """
 
     sampler: Sampler
@@ -38,6 +39,7 @@ class Generator:
     of_run: Description
     step: int
     units: dict | None = None
+    style_truncation: float | None = None
 
     @property
     def latent_size(self) -> int:
@@ -59,7 +61,8 @@ class Generator:
         labels: for a conditional GAN, `[n]` or one for all; by default the classes in turn.
         Raises `UsageError` for labels outside the classes.
         """
-        samples = self.sampler.decode(self.variables, latents, labels)
+        own = self.variables, latents, labels, self.style_truncation
+        samples = self.sampler.decode(*own)
         return samples if self.units is None else to_units(samples, **self.units)
 
     def __call__(self, key: jax.Array, num_samples: int, labels=None) -> jax.Array:
