@@ -110,8 +110,8 @@ def warp(images: jax.Array, places: jax.Array) -> jax.Array:
     _, height, width, _ = images.shape
     rows, columns = (_reflected_and_doubled(size) for size in (height, width))
     wide = jnp.einsum("yh,xw,nhwc->nyxc", rows, columns, images, precision="highest")
-    # Pixel i of n at twice the resolution is (i - (n - 1) / 2) / 2 pixels from the center.
-    grids = [(np.arange(2 * (s + 2 * EDGE)) + 0.5) / 2 - s / 2 - EDGE for s in (width, height)]
+    # With these filters, pixel i of n lies at pixel 2 i of 2 n at twice the resolution.
+    grids = [(np.arange(2 * (s + 2 * EDGE)) + 1) / 2 - s / 2 - EDGE for s in (width, height)]
     x, y = (grid.astype(np.float32) for grid in np.meshgrid(*grids))
     x, y = (
         places[:, i, 0, None, None] * x
@@ -119,7 +119,7 @@ def warp(images: jax.Array, places: jax.Array) -> jax.Array:
         + places[:, i, 2, None, None]
         for i in range(2)
     )
-    x, y = 2 * x + (len(columns) - 1) / 2, 2 * y + (len(rows) - 1) / 2
+    x, y = 2 * x + len(columns) / 2 - 1, 2 * y + len(rows) / 2 - 1
     found = interpolate(wide, y, x)
     crops = (_halved(size) for size in (height, width))
     return jnp.einsum("yh,xw,nhwc->nyxc", *crops, found, precision="highest")

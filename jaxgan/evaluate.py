@@ -25,6 +25,9 @@ from jaxgan.evaluation.settings import Config, check_config, pictures_of
 from jaxgan.files import write_json
 from jaxgan.runs.description import Description
 
+OF_WIDTH = " --ema-width "
+"""What the name of a result has after the run, before the width of another average."""
+
 
 def main(config: Config) -> dict[str, dict]:
     """Evaluates runs and images, prints a table, and returns the results by run or path.
@@ -72,12 +75,14 @@ def rows_of_table(results: dict[str, dict], runs: dict[str, Description]) -> dic
     """Returns the results of each row of the table: a run, or a combination of its settings."""
     rows = {}
     for name, result in results.items():
-        if name not in runs:
+        run, *width = name.split(OF_WIDTH)
+        if run not in runs:
             rows[name] = result
             continue
-        path = Path(name)
+        path = Path(run)
         whole = path.parent if (path.parent / "sweep.json").exists() else path
-        rows |= by_combination(str(whole), result, runs[name].config)
+        title = OF_WIDTH.join([str(whole), *width])
+        rows |= by_combination(title, result, runs[run].config)
     return rows
 
 
@@ -110,13 +115,16 @@ def evaluate_all(config: Config, runs: dict[str, Description]) -> tuple[dict, li
     widths = config.ema_width or (None,)
     jobs = [(run, width) for run in config.runs for width in widths]
     for path, width in (*jobs, *((images, None) for images in config.images)):
-        name = str(path) if width is None else f"{path} --ema-width {width:g}"
+        name = str(path) if width is None else f"{path}{OF_WIDTH}{width:g}"
         try:
             if path in config.runs:
                 found = evaluate_run(config, path, runs[str(path)], reference, width)
                 results[name], closest = found
-                write_json(path / result_name(config.best, width), results[name])
-                draw_nearest(path, reference, closest)
+                out = path / result_name(config.best, width)
+                out.parent.mkdir(exist_ok=True)
+                write_json(out, results[name])
+                if width is None:
+                    draw_nearest(path, reference, closest)
             else:
                 fingerprint = first.dataset.fingerprint
                 results[name] = evaluate_images(path, pictures_of(config), reference, fingerprint)
@@ -183,9 +191,10 @@ def evaluate_run(
     from jaxgan.runs.summary import mean_and_std
 
     seeds, closest, failed = {}, [], {}
+    title = f"the average of width {width} of {run}"
     generators, diverged = find_generators(run, about, config.best), find_diverged(run)
     for name, directory in generators.items():
-        print_lines(f"evaluating {directory}")
+        print_lines(f"evaluating {directory if width is None else title}")
         try:
             generator = load_to_evaluate(run, directory, name, about, width)
             seeds[name], found = evaluate_generator(config, generator, about, reference)

@@ -46,7 +46,8 @@ def follow_signs(
 ) -> FeedbackState:
     """Returns the state of the feedback after a step; unchanged without feedback.
 
-    real_logits: outputs for this device's real images. count: number of these images.
+    real_logits: outputs for this device's real images of the last discriminator update. count:
+    number of its real images in the step.
     """
     if feedback is None:
         return state

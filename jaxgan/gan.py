@@ -199,7 +199,8 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     (d, loss_state), d_loss, logits, d_grads = update_discriminator(parts, trained, d_inputs)
     lazy = parts.lazy_penalties, parts.d_tx, d, partial(make_critic, parts), d_inputs
     d = penalize(*lazy, parts.accumulate)
-    feedback = follow_signs(parts.feedback, state.feedback, logits[0], state.step, len(real))
+    seen = parts.d_steps * len(real)
+    feedback = follow_signs(parts.feedback, state.feedback, logits[0], state.step, seen)
 
     if parts.fresh_generator_batch:
         real, labels = jax.tree.map(lambda each: each[-1], batches)

@@ -7,13 +7,16 @@ of these weights over time, divided by `t`: 0.1 means that the average reaches o
 the run.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
+@functools.cache
 def exponent_of_width(width: float) -> float:
     """Returns the exponent of the profile with a relative width, above 0 and below 0.28.
 
@@ -30,9 +33,9 @@ def update_profiles(profiles: Sequence[Any], params: Any, widths: Sequence[float
     """
 
     def follow(width: float, average: Any) -> Any:
-        # Eq. 127: (1 - 1 / t) ** (g + 1) is the weight of the average, of which 1 remains.
-        remains = (1 - 1 / (step + 1.0)) ** (exponent_of_width(width) + 1)
-        return jax.tree.map(lambda a, p: p + remains * (a - p), average, params)
+        # Eq. 127, 1 - (1 - 1 / t) ** (g + 1), without the rounding errors of that difference.
+        share = -jnp.expm1((exponent_of_width(width) + 1) * jnp.log1p(-1 / (step + 1.0)))
+        return jax.tree.map(lambda a, p: a + share * (p - a), average, params)
 
     return tuple(follow(*each) for each in zip(widths, profiles, strict=True))
 
@@ -46,18 +49,6 @@ def solve_weights(stored: Sequence[tuple[int, float]], wanted: tuple[int, float]
     products = np.array([[_product(a, b) for b in stored] for a in stored])
     onto = np.array([_product(a, wanted) for a in stored])
     return np.linalg.lstsq(products, onto, rcond=1e-12)[0]
-
-
-def combine(averages: Sequence[Any], weights: np.ndarray) -> Any:
-    """Returns the sum of averages times weights, in the type of the averages."""
-
-    def total(*leaves):
-        exact = sum(
-            w * np.asarray(leaf, np.float64) for w, leaf in zip(weights, leaves, strict=True)
-        )
-        return exact.astype(np.asarray(leaves[0]).dtype)
-
-    return jax.tree.map(total, *averages)
 
 
 def _product(a: tuple[int, float], b: tuple[int, float]) -> float:

@@ -136,6 +136,7 @@ class Saved(NamedTuple):
 
     step: np.ndarray
     w: np.ndarray
+    profiles: tuple = ()
 
 
 def open_directory(path, dataset, overwrite=False, **settings):

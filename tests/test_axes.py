@@ -28,6 +28,7 @@ from jaxgan import data, evaluate, train
 from jaxgan.command import parse_arguments
 from jaxgan.errors import Diverged, Interrupted, RunError, UsageError
 from jaxgan.evaluation.results import expand_sweeps
+from jaxgan.feedback import FeedbackState
 from jaxgan.outputs import sweep
 from jaxgan.parallel.members import Member, for_members
 from jaxgan.runs import axes, build
@@ -95,7 +96,9 @@ PROGRAMS = {
         "lecam": (0.5, 2.0),
         "logit_centering": (0.1, 0.2),
         "ema_half_life": (8.0, 100.0),
+        "orthogonal_regularization": (0.1, 0.2),
     },
+    "styles": {"path_length": (1.0, 2.0), "augment_target": (0.1, 0.9), "r1": (1.0, 2.0)},
     "changes": {
         "g_learning_rate": (1e-3, 2e-3),
         "d_learning_rate": (1e-3, 2e-3),
@@ -133,6 +136,7 @@ OTHERS = {
     "changes": {"augment": ("cutout",), "optimizer": "adamw"},
     "schedules": {"augment": ("cutout",), "optimizer": "rmsprop", "burn_in": 8, "r1": 1.0},
     "clipping": {"optimizer": "sgd"},
+    "styles": {"network": "stylegan2", "augment": ("ada_color",), "penalty_every": 4},
 }
 
 
@@ -161,7 +165,10 @@ def test_numbers_are_arguments_of_a_program(program):
         state = gan.init(member)
         large = jax.tree.map(lambda leaf: 4 * leaf, state.discriminator.params)
         state = state._replace(discriminator=state.discriminator._replace(params=large))
-        if program in ("schedules", "clipping"):  # These show in the second step.
+        if program == "styles":  # The feedback is due in step 3, and the lazy penalties in step 4.
+            feedback = FeedbackState(jnp.float32(0.5), jnp.float32(2.0))
+            state = state._replace(step=jnp.int32(3), feedback=feedback)
+        if program in ("schedules", "clipping", "styles"):  # These show in the second step.
             state, _ = gan.step(member, state, batch)
         return gan.step(member, state, batch)
 

@@ -10,6 +10,7 @@ import pytest
 from helpers import assert_close
 
 from jaxgan.data import from_arrays
+from jaxgan.feedback import FeedbackState
 from jaxgan.parallel.transforms import COMPILER_OPTIONS, over_devices, over_members, scan_steps
 from jaxgan.runs import build, build_optimizers
 from jaxgan.runs.config import Config
@@ -153,6 +154,10 @@ def perturb(state):
         ]
         return player._replace(params=jax.tree.unflatten(structure, new))
 
+    if state.feedback:
+        # In the step after the third one, the probability follows the signs.
+        feedback = FeedbackState(jnp.float32(0.5), jnp.float32(2.0))
+        state = state._replace(feedback=feedback, step=jnp.int32(3))
     return state._replace(
         generator=moved(state.generator), discriminator=moved(state.discriminator)
     )

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.augment import AUGMENTATIONS
+from jaxgan import losses
+from jaxgan.augment import AUGMENTATIONS, OF_ADA
 from jaxgan.command import parse_arguments
 from jaxgan.data import DATASETS
 from jaxgan.errors import UsageError
@@ -18,6 +19,7 @@ from jaxgan.networks.norms import NORMS
 from jaxgan.optimizers import OPTIMIZERS
 from jaxgan.runs import build_optimizers
 from jaxgan.runs.config import BOOKKEEPING, GROUPS, Config, check_config
+from jaxgan.runs.method_checks import GRADIENT_PENALTIES
 from jaxgan.schedules import SCHEDULES
 
 
@@ -50,6 +52,10 @@ def test_every_setting_is_in_one_group():
     assert [*names, "axes"] == [field.name for field in dataclasses.fields(Config)]
 
 
+def test_gradient_penalties_are_those_of_the_losses():
+    assert {*GRADIENT_PENALTIES} == losses.GRADIENT_PENALTIES
+
+
 @pytest.mark.parametrize(
     ("name", "table"),
     {
@@ -57,8 +63,8 @@ def test_every_setting_is_in_one_group():
         "network": NETWORKS,
         "loss": LOSSES,
         "schedule": SCHEDULES,
-        "augment": AUGMENTATIONS,
-        "consistency_augment": AUGMENTATIONS,
+        "augment": AUGMENTATIONS | OF_ADA,
+        "consistency_augment": AUGMENTATIONS | OF_ADA,
         "g_norm": NORMS,
         "d_norm": NORMS,
         "optimizer": OPTIMIZERS,
@@ -203,10 +209,36 @@ def test_paths_not_encodable_in_the_locale_are_rejected():
     ("settings", "message"),
     [
         ({"g_rotation": 0.2}, "--g-rotation needs --rotation"),
+        ({"penalty_every": 16}, "--penalty-every needs a gradient penalty"),
+        ({"path_length": 2.0}, "--path-length needs --network stylegan2"),
+        ({"path_length_every": 2}, "--path-length-every needs --path-length"),
+        ({"style_mixing": 0.0}, "--style-mixing needs --network stylegan2"),
+        ({"augment_target": 0.6}, "--augment-target needs --augment or --pseudo-augmentation"),
+        (
+            {"augment_target": 0.6, "augment": ("flip",), "augment_probability": 0.5},
+            "--augment-target excludes --augment-probability",
+        ),
+        (
+            {"augment_target": 0.6, "augment": ("flip",), "loss": "relativistic"},
+            "--augment-target needs a loss .*, not relativistic",
+        ),
+        ({"augment_images": 5}, "--augment-images needs --augment-target"),
+        ({"pseudo_augmentation": True}, "--pseudo-augmentation needs --augment-target, or"),
+        (
+            {"pseudo_augmentation": True, "augment_target": 0.6, "loss": "relativistic"},
+            "not relativistic",
+        ),
+        (
+            {"pseudo_augmentation": True, "augment_probability": 0.5, "loss": "relativistic"},
+            "--pseudo-augmentation excludes --loss relativistic",
+        ),
         ({"rotation": 1.0, "pack": 2}, "--rotation, and .* need --pack 1"),
         ({"g_conditioning": "norm"}, "--g-conditioning needs --conditional"),
         ({"d_conditioning": "auxiliary_classifier"}, "--d-conditioning needs --conditional"),
-        ({"g_conditioning": "norm", "conditional": True}, "needs --g-norm batch, layer or"),
+        (
+            {"g_conditioning": "norm", "conditional": True},
+            "needs --g-norm batch, layer, instance or",
+        ),
         ({"classification": 0.5, "conditional": True}, "--classification needs another"),
         ({"augment_probability": 0.5}, "--augment-probability .* need --augment"),
         ({"consistency": 10.0, "consistency_augment": ()}, "need --consistency-augment"),

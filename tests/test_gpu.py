@@ -19,7 +19,17 @@ from jaxgan.runs import build, recipes
 
 pytestmark = pytest.mark.gpu
 STEPS = 3
-WIDTHS = {"mlp": 16, "dcgan": 8, "resnet": 16, "r3gan": 32, "maxout": 8, "stacked": 4}
+WIDTHS = {
+    "mlp": 16,
+    "dcgan": 8,
+    "resnet": 16,
+    "sagan": 16,
+    "biggan": 8,
+    "stylegan2": 16,
+    "r3gan": 32,
+    "maxout": 8,
+    "stacked": 4,
+}
 LOSSES = {"resnet": {"loss": "hinge"}, "r3gan": {"loss": "relativistic", "r1": 1.0, "r2": 1.0}}
 
 

@@ -12,6 +12,7 @@ from helpers import assert_close
 from jaxgan.data import from_arrays
 from jaxgan.devices import accumulate, draw_rows, own_rows, part_of_batch
 from jaxgan.errors import UsageError
+from jaxgan.feedback import FeedbackState
 from jaxgan.networks import NETWORKS, NetworkOptions
 from jaxgan.parallel.transforms import over_devices, scan_steps
 from jaxgan.runs import build, build_optimizers
@@ -93,6 +94,9 @@ def test_accumulated_steps_are_those_of_the_whole_batch(case, devices, dataset):
             patched.setattr(build, "build_optimizers", lambda config, values: (tx, tx))
             model = build.build_gan(config, dataset)
         state = jax.jit(model.init)(KEY)
+        if state.feedback:
+            feedback = FeedbackState(jnp.float32(0.5), jnp.float32(2.0))
+            state = state._replace(feedback=feedback, step=jnp.int32(3))
         train = scan_steps(model, build_optimizers.images_per_step(config), 2)
         if devices == 1:
             return jax.jit(train)(KEY, state, dataset)
@@ -123,8 +127,8 @@ def test_batch_norm_is_refused(dataset):
         model.init(KEY)
 
 
-def compile_gradient(network, variables, inputs):
-    """Returns the gradient of the mean square of the outputs, and new statistics, compiled."""
+def gradient_of(network, variables, inputs):
+    """Returns a function from parameters to the gradient of the mean square of the outputs."""
     rest = {name: each for name, each in variables.items() if name != "params"}
 
     def cost(params):
@@ -132,12 +136,13 @@ def compile_gradient(network, variables, inputs):
         out, changed = network.apply({"params": params, **rest}, *inputs, **settings)
         return jnp.square(out).mean(), changed
 
-    return jax.jit(jax.grad(cost, has_aux=True)).lower(variables["params"]).compile()
+    return jax.jit(jax.grad(cost, has_aux=True))
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 @pytest.mark.parametrize("player", [0, 1])
-def test_rematerialization_changes_nothing_but_memory(name, player):
+def test_rematerialization_computes_the_same_gradients(name, player):
+    """With more convolutions, in a program for a GPU: on a CPU, XLA merges equal ones."""
     plain, remat = (
         NETWORKS[name]((16, 16, 1), True, 16, 3, NetworkOptions(remat=remat))[player]
         for remat in (False, True)
@@ -147,13 +152,17 @@ def test_rematerialization_changes_nothing_but_memory(name, player):
     variables = jax.jit(plain.init)(KEY, *inputs)
     shapes = jax.eval_shape(remat.init, KEY, *inputs)
     assert jax.tree.structure(shapes) == jax.tree.structure(variables)
-    usual, saving = (compile_gradient(network, variables, inputs) for network in (plain, remat))
-    expected = leaves_by_path(usual(variables["params"]))
-    for path, leaf in leaves_by_path(saving(variables["params"])).items():
+    usual, saving = (gradient_of(network, variables, inputs) for network in (plain, remat))
+    params = variables["params"]
+    expected = leaves_by_path(usual(params))
+    for path, leaf in leaves_by_path(saving(params)).items():
         scale = 1e-5 * np.abs(expected[path]).max()
         np.testing.assert_allclose(leaf, expected[path], rtol=1e-3, atol=scale)
-    before, after = (each.memory_analysis().temp_size_in_bytes for each in (usual, saving))
-    assert after < before
+    before, after = (
+        function.trace(params).lower(lowering_platforms=("cuda",)).as_text()
+        for function in (usual, saving)
+    )
+    assert after.count("stablehlo.convolution") > before.count("stablehlo.convolution")
 
 
 def test_families_without_blocks_refuse_rematerialization():

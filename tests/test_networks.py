@@ -38,7 +38,7 @@ from jaxgan.networks.resampling import upsample as r3gan_upsample
 from jaxgan.networks.resnet import downsample as resnet_downsample
 from jaxgan.networks.shared import append_class_embedding, count_halvings
 from jaxgan.networks.stacked import crop
-from jaxgan.sampling import apply
+from jaxgan.sampling import apply, with_noise
 from jaxgan.trees import leaves_by_path
 
 KEY = jax.random.key(0)
@@ -674,7 +674,8 @@ def test_bfloat16_gradients_match_float32(name, player):
                 None,
                 dtype,
                 train=True,
-                mutable=["batch_stats"],
+                mutable=list(rest),
+                rngs=with_noise(KEY),
             )
             return (out * weights).mean()
 

@@ -128,7 +128,7 @@ def test_burn_in_is_counted_in_images_for_both_networks():
 def test_flags_are_passed_to_the_optimizers(monkeypatch):
     seen = []
     make = lambda *args: seen.append(args) or optax.sgd(1.0)
-    monkeypatch.setattr(build, "make_optimizer", make)
+    monkeypatch.setattr(build_optimizers, "make_optimizer", make)
     config = Config(learning_rate=3e-4, beta1=0.1, beta2=0.9, weight_decay=0.2)
     build_optimizers.build_optimizers(config, config)
     assert seen == [("adam", 3e-4, 0.1, 0.9, 0.2)] * 2

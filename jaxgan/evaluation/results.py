@@ -151,7 +151,7 @@ def find_generators(run: Path, about: Description, best: bool) -> dict[str, Path
 def result_name(best: bool, ema_width: float | None = None) -> str:
     """Returns the name of the file of results."""
     if ema_width is not None:
-        return f"evaluation-ema-{ema_width:g}.json"
+        return f"evaluations/ema-{ema_width:g}.json"
     return "evaluation-best.json" if best else "evaluation.json"
 
 

@@ -59,7 +59,7 @@ class Block(nn.Module):
         y = nn.leaky_relu(norm(normed(layer(1))(x)), SLOPE)
         y = nn.leaky_relu(norm(normed(layer(3, groups=max(inner // GROUP, 1)))(y)), SLOPE)
         # The largest singular value of zeros, by which spectral norm divides, is never found.
-        last = LINEAR if self.norm == "spectral" else nn.initializers.zeros
+        last = LINEAR if self.norm.startswith("spectral") else nn.initializers.zeros
         return x + normed(Conv(x.shape[-1], 1, use_bias=False, kernel_init=last))(y)
 
 

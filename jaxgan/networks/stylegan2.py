@@ -2,8 +2,9 @@
 
 Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", with a generator that
 adds up images of each size (skip) and a residual discriminator; with classes as in StyleGAN2-ADA
-(Karras et al. 2020, "Training generative adversarial networks with limited data"). The networks are
-meant for the `non_saturating` loss with `r1`, and for Adam with `b1 = 0`.
+(Karras et al. 2020, "Training generative adversarial networks with limited data"), whose networks
+for CIFAR-10 have neither skips nor residuals, and groups of 32 images. The networks are meant for
+the `non_saturating` loss with `r1`, and for Adam with `b1 = 0`.
 """
 
 from collections.abc import Sequence
@@ -130,7 +131,7 @@ class DiscriminatorBlock(nn.Module):
         skip = EqualizedConv(self.features, 1, use_bias=False)(downsample(x))
         main = activate(EqualizedConv(x.shape[-1])(x))
         main = activate(EqualizedConv(self.features, halve=True)(main))
-        return (main + skip) * np.sqrt(0.5).astype(x.dtype)
+        return (main + skip) * 0.5**0.5
 
 
 class Discriminator(nn.Module):

@@ -24,7 +24,7 @@ GROUP = 4
 """Number of images whose deviation is computed together."""
 
 
-def activate(x: jax.Array, gain: float = np.sqrt(2)) -> jax.Array:
+def activate(x: jax.Array, gain: float = 2**0.5) -> jax.Array:
     """Returns LeakyReLU of slope 0.2 times a gain."""
     return nn.leaky_relu(x, SLOPE) * gain
 
@@ -161,7 +161,8 @@ class Mapping(nn.Module):
         parts = [] if latents is None else [normalize_length(latents.astype(jnp.float32))]
         if self.num_classes is not None:
             classes = class_embedding(labels, self.num_classes, self.features, deviation=1.0)
-            parts.append(normalize_length(classes))
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            parts.append(normalize_length(classes + bias))
         x = jnp.concatenate(parts, axis=1)
         for _ in range(self.layers):
             x = activate(Linear(self.features, MAPPING_RATE)(x))

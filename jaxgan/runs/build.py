@@ -52,7 +52,8 @@ def build_gan(config: Config, dataset, numbers: dict | None = None) -> GAN:
         if getattr(config, name) and not pictures:
             flag = "--" + name.replace("_", "-")
             raise UsageError(f"{flag} needs images, and {dataset.name} has none")
-    chosen = {*config.augment, *(config.consistency_augment if config.consistency else ())}
+    consistent = config.consistency or config.fake_consistency
+    chosen = {*config.augment, *(config.consistency_augment if consistent else ())}
     if "ada_color" in chosen and dataset.shape[-1] not in (1, 3):
         raise UsageError(
             f"ada_color needs images of 1 or 3 channels, and those of {dataset.name} have "

@@ -63,7 +63,7 @@ def build_path_length(config: Config, values: Config) -> PathLength | None:
     """Returns the penalty on path lengths of the generator, None if there is none."""
     if not config.path_length:
         return None
-    return PathLength(values.path_length, config.path_length_every)
+    return PathLength(schedule_penalty(config, values, "path_length"), config.path_length_every)
 
 
 def add_penalties(
@@ -85,10 +85,18 @@ def add_penalties(
     }
     for name, penalty in PENALTIES.items():
         if getattr(config, name) and name in names:
-            weight = factor * getattr(values, name)
-            end = None if config.final_penalty == 1 else weight * values.final_penalty
-            loss = penalty(loss, make_schedule(config, weight, end), **settings.get(name, {}))
+            weight = schedule_penalty(config, values, name, factor)
+            loss = penalty(loss, weight, **settings.get(name, {}))
     return loss
+
+
+def schedule_penalty(
+    config: Config, values: Config, name: str, factor: float = 1
+) -> float | Schedule:
+    """Returns the weight of a penalty by name, a number or a schedule, multiplied by a factor."""
+    weight = factor * getattr(values, name)
+    end = None if config.final_penalty == 1 else weight * values.final_penalty
+    return make_schedule(config, weight, end)
 
 
 def add_heads(config: Config, values: Config, loss: Loss) -> Loss:

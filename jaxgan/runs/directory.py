@@ -28,6 +28,8 @@ CONTENTS = (
     "damaged",
     "generator",
     "generator-best",
+    "profiles",
+    "evaluations",
     "evaluation.json",
     "evaluation-best.json",
     "nearest.png",

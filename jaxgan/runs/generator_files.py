@@ -11,7 +11,7 @@ from jaxgan import store
 from jaxgan.files import read_json, write_json
 from jaxgan.runs.description import Description
 from jaxgan.runs.metrics_log import member_of
-from jaxgan.runs.profile_files import save_profiles
+from jaxgan.runs.profile_files import last_snapshot, save_profiles
 
 WEIGHTS = "weights.safetensors"
 EARLIER_WEIGHTS = "weights.npz"
@@ -77,8 +77,13 @@ class Generators:
         for k, member in enumerate(self.members):
             yield k, member, int(taken[k]), jax.tree.map(lambda leaf, k=k: leaf[k], variables)
 
-    def lacks(self, taken: np.ndarray) -> bool:
-        """Returns whether a generator is missing or older than the steps taken."""
+    def lacks(self, taken: np.ndarray, profiles: tuple = ()) -> bool:
+        """Returns whether a generator, or a snapshot of profiles, is missing or older than a state.
+
+        taken: the number of steps of the state. profiles: its averages with profiles.
+        """
+        if profiles and last_snapshot(self.path) < np.max(taken):
+            return True
         for _, member, steps, _ in self.each_member({}, taken):
             folder = self.folder("generator", member)
             step = read_about(folder).get("step")
@@ -120,8 +125,7 @@ class Generators:
             for _, member, steps, own in self.each_member(variables, taken):
                 self.save("generator", member, own, {"step": steps}, of_run)
             if profiles:
-                widths = of_run.config.ema_profiles
-                save_profiles(self.path, int(np.max(taken)), profiles, widths)
+                save_profiles(self.path, taken, profiles, of_run.config.ema_profiles)
 
     def save(
         self, name: str, member: int | str | None, variables: dict, about: dict, of_run: Description

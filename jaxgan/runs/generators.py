@@ -104,14 +104,7 @@ def load_generator(
         return _load_saved(path, standardized)
     of_run = description.read(path / "config.json")
     index = of_run.index_of(seed)
-    if ema_width is not None and (which, step) != ("averaged", None):
-        raise UsageError("an average of another width is of the last step: leave out --step")
-    if which == "best" and step is not None:
-        raise UsageError("the best generator is of one step: leave out --step")
-    if which == "best" and not (path / FOLDERS["best"]).is_dir():
-        raise UsageError(
-            f"{path} has no best generator: it is kept by a run on images with --evaluate-every"
-        )
+    _check_choice(path, which, step, ema_width)
     name = "" if of_run.members is None else str(of_run.members[index])
     if which == "best" or (which == "averaged" and step is None and ema_width is None):
         if not (path / FOLDERS[which]).exists():
@@ -123,8 +116,8 @@ def load_generator(
         key_of_seed(members_of(of_run.config)[index]["seed"]),
     )
     if ema_width is not None:
-        params, _ = make_average(path, ema_width, None if of_run.members is None else index)
-        found = found._replace(ema=params)
+        params, last = make_average(path, ema_width, index)
+        found = found._replace(ema=params, step=last)
     if which == "averaged":
         variables = jax.jit(model.averaged)(key, found)
     else:
@@ -134,6 +127,20 @@ def load_generator(
     if not (standardized or of_run.dataset.bounded):
         units = _load_saved(path / FOLDERS["averaged"] / name).units
     return Generator(make_sampler(of_run), variables, of_run, int(found.step), units)
+
+
+def _check_choice(path: Path, which: str, step: int | None, ema_width: float | None) -> None:
+    """Raises `UsageError` for a choice of a run's generators that excludes itself."""
+    if ema_width is not None and which != "averaged":
+        raise UsageError(f"--ema-width is for the averaged generator, not the {which} one")
+    if ema_width is not None and step is not None:
+        raise UsageError("an average of another width is of the last step: leave out --step")
+    if which == "best" and step is not None:
+        raise UsageError("the best generator is of one step: leave out --step")
+    if which == "best" and not (path / FOLDERS["best"]).is_dir():
+        raise UsageError(
+            f"{path} has no best generator: it is kept by a run on images with --evaluate-every"
+        )
 
 
 def check_generator_folder(path: Path) -> None:
@@ -178,6 +185,7 @@ def load_chosen(settings: GeneratorSettings, standardized: bool = False) -> Gene
         seed=settings.run_seed,
         step=settings.step,
         standardized=standardized,
+        ema_width=settings.ema_width,
     )
 
 

@@ -79,7 +79,8 @@ def make_initial_state(of_run: Description, init: Callable, key: jax.Array | Mem
     digest = of_run.source["state_sha256"][:12]
     remark = f"starting from step {step} of {path} (state_sha256 {digest})"
     if of_run.config.init_with == "state":
-        return Start(_check_whole_state(path, state, found), remark)
+        same_profiles = source.config.ema_profiles == of_run.config.ema_profiles
+        return Start(_check_whole_state(path, state, found, same_profiles), remark)
     return _take_parameters(of_run, source, state, found, remark)
 
 
@@ -140,10 +141,15 @@ def _select_seeds(of_run: Description, source: Description, found: GANState) -> 
     return jax.tree.map(lambda leaf: leaf[indices], found)
 
 
-def _check_whole_state(path: Path, state: GANState, found: GANState) -> GANState:
-    """Returns the state that was found. Raises `UsageError` unless it has the leaves of `state`."""
+def _check_whole_state(
+    path: Path, state: GANState, found: GANState, same_profiles: bool
+) -> GANState:
+    """Returns the state that was found. Raises `UsageError` unless it has the leaves of `state`.
+
+    same_profiles: whether its averages have the profiles of the new run.
+    """
     shapes = lambda tree: {k: (v.shape, v.dtype) for k, v in leaves_by_path(tree).items()}
-    if shapes(state) != shapes(found):
+    if shapes(state) != shapes(found) or not same_profiles:
         raise UsageError(
             f"--init-with state needs the networks, loss and optimizers of {path}, with the same "
             "settings: use --init-with parameters"

@@ -7,6 +7,19 @@ from typing import Any
 
 from jaxgan.errors import UsageError
 
+GRADIENT_PENALTIES = (
+    "r1",
+    "r2",
+    "approximate_r1",
+    "approximate_r2",
+    "gradient_penalty",
+    "one_sided_gradient_penalty",
+    "zero_centered_gradient_penalty",
+    "dragan",
+)
+WITH_SIGNS = ("non_saturating", "minimax", "hinge")
+"""Losses whose outputs are positive for images that are taken for real."""
+
 
 def check_method(config: Any) -> None:
     """Raises `UsageError` for settings of the method that exclude or need one another."""
@@ -14,28 +27,8 @@ def check_method(config: Any) -> None:
     _check_classes(config)
     _check_penalties(config)
     per_step = config.batch_size * (config.d_steps + config.fresh_generator_batch)
-    probability = config.augment_probability, config.final_augment_probability
     refuse(config.g_rotation and not config.rotation, "--g-rotation needs --rotation")
-    changing = config.augment or config.pseudo_augmentation
-    refuse(
-        probability != (1, None) and not changing,
-        "--augment-probability and --final-augment-probability need --augment or "
-        "--pseudo-augmentation",
-    )
-    refuse(
-        config.augment_target is not None and not changing,
-        "--augment-target needs --augment or --pseudo-augmentation",
-    )
-    refuse(
-        config.augment_target is not None and probability != (1, None),
-        "--augment-target excludes --augment-probability and --final-augment-probability: the "
-        "probability follows the discriminator's outputs",
-    )
-    refuse(
-        config.pseudo_augmentation and config.augment_target is None and probability == (1, None),
-        "--pseudo-augmentation needs --augment-target, or an --augment-probability below 1: else "
-        "the discriminator sees no real images",
-    )
+    _check_augmentation(config)
     _check_stylegan2(config)
     _check_accumulation(config)
     refuse(
@@ -60,13 +53,53 @@ def refuse(wrong: Any, message: str) -> None:
         raise UsageError(message)
 
 
+def _check_augmentation(config: Any) -> None:
+    probability = config.augment_probability, config.final_augment_probability
+    changing = config.augment or config.pseudo_augmentation
+    refuse(
+        probability != (1, None) and not changing,
+        "--augment-probability and --final-augment-probability need --augment or "
+        "--pseudo-augmentation",
+    )
+    refuse(
+        config.augment_target is not None and not changing,
+        "--augment-target needs --augment or --pseudo-augmentation",
+    )
+    refuse(
+        config.augment_target is not None and probability != (1, None),
+        "--augment-target excludes --augment-probability and --final-augment-probability: the "
+        "probability follows the discriminator's outputs",
+    )
+    refuse(
+        config.augment_target is not None and config.loss not in WITH_SIGNS,
+        "--augment-target needs a loss whose outputs are positive for real images, --loss "
+        f"{', '.join(WITH_SIGNS[:-1])} or {WITH_SIGNS[-1]}, not {config.loss}",
+    )
+    refuse(
+        config.pseudo_augmentation and config.loss == "relativistic",
+        "--pseudo-augmentation excludes --loss relativistic, which compares pairs of images: both "
+        "would be the same",
+    )
+    refuse(
+        config.augment_images != 500_000 and config.augment_target is None,
+        "--augment-images needs --augment-target",
+    )
+    always = config.augment_target is None and config.augment_probability == 1
+    refuse(
+        config.pseudo_augmentation and always,
+        "--pseudo-augmentation needs --augment-target, or an --augment-probability below 1: else "
+        "the discriminator sees no real images",
+    )
+
+
 def _check_accumulation(config: Any) -> None:
     """Raises `UsageError` for what depends on the whole batch, if that is split into parts."""
     if config.accumulate == 1:
         return
     whole = {
         "--loss relativistic_average": config.loss == "relativistic_average",
-        "--top-k": config.top_k < 1 or config.final_top_k is not None,
+        "--top-k": config.top_k < 1,
+        "--final-top-k": config.final_top_k is not None,
         "--dragan": config.dragan,
         "--lecam": config.lecam,
         "--path-length": config.path_length,
@@ -84,9 +117,10 @@ def _check_accumulation(config: Any) -> None:
 
 
 def _check_stylegan2(config: Any) -> None:
+    by_recipe = config.recipe in ("stylegan2", "stylegan2_ada")
     given = {
-        "--mapping-layers": config.mapping_layers != 8,
-        "--style-mixing": config.style_mixing != 0.9,
+        "--mapping-layers": config.mapping_layers != 8 and not by_recipe,
+        "--style-mixing": config.style_mixing != 0.9 and not by_recipe,
         "--path-length": config.path_length,
     }
     for flag, changed in given.items():
@@ -94,6 +128,14 @@ def _check_stylegan2(config: Any) -> None:
             changed and config.network != "stylegan2",
             f"{flag} needs --network stylegan2, whose generator has styles",
         )
+    refuse(
+        config.path_length_every != 4 and not config.path_length,
+        "--path-length-every needs --path-length",
+    )
+    refuse(
+        config.penalty_every > 1 and not any(getattr(config, name) for name in GRADIENT_PENALTIES),
+        "--penalty-every needs a gradient penalty, such as --r1",
+    )
 
 
 def _check_penalties(config: Any) -> None:

@@ -55,7 +55,8 @@ class NetworkSettings:
     mapping_layers: Count = 8
     """number of layers of stylegan2 from latents to styles"""
     style_mixing: UnitInterval = 0.9
-    """probability, in training, that the last layers of stylegan2 get styles of other latents"""
+    """probability, in training, that the last layers of stylegan2 get styles of other latents, from
+    a layer on that is drawn once for each batch"""
     g_norm: NormName | None = None
     """normalization in the generator; if not given, batch for dcgan, resnet, maxout and stacked,
     spectral_batch (spectral norm of the weights and batch norm) for sagan and biggan, else none"""
@@ -110,7 +111,7 @@ class LossSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PenaltySettings:
-    """Penalties that are added to the losses, to that of the discriminator unless they say so."""
+    """Penalties, added to the discriminator's loss unless they say otherwise."""
 
     r1: Weight = 0.0
     """gamma, of gamma / 2 times the squared gradient norm at real images (R1); 0 for none"""
@@ -131,14 +132,14 @@ class PenaltySettings:
     dragan: Weight = 0.0
     """weight of (gradient norm - 1)^2 around real images (DRAGAN: 10); 0 for none"""
     penalty_every: Count = 1
-    """number of steps between updates of the discriminator with the gradient penalties above, which
-    then have updates of their own and weights as many times as large (StyleGAN2: 16); 1 for all
-    steps"""
+    """number of steps between the discriminator's updates with the gradient penalties above; above
+    1, these are separate updates, and the weights are multiplied by this number (StyleGAN2: 16); of
+    several members, such as seeds, all are computed in each step"""
     path_length: Weight = 0.0
-    """weight, in the generator's loss, of the squared differences of path lengths, which say how
-    fast images change with their styles, from their average (StyleGAN2: 2); 0 for none"""
+    """weight, in the generator's loss, of the squared difference between path lengths (how fast
+    images change with their styles) and their average (StyleGAN2: 2); 0 for none"""
     path_length_every: Count = 4
-    """number of steps between updates of the generator with --path-length"""
+    """number of steps between the generator's updates with --path-length, as for --penalty-every"""
     consistency: Weight = 0.0
     """weight of the squared difference of the outputs for a real image and for its augmented
     version (CR-GAN: 10); 0 for none"""
@@ -176,11 +177,11 @@ class AugmentationSettings:
     """show the discriminator generated images in the place of real ones, each with
     --augment-probability (APA)"""
     augment_target: UnitInterval | None = None
-    """mean sign of the discriminator's outputs for real images at which the probability stays as it
-    is; while it is larger, the probability rises from 0 (ADA: 0.6); if not given,
-    --augment-probability counts"""
+    """target of the mean sign of the discriminator's outputs for real images: the probability of
+    augmentations starts at 0, rises while the mean is above the target, and falls while it is below
+    (ADA: 0.6); if not given, --augment-probability is used"""
     augment_images: Count = 500_000
-    """number of real images in which that probability can rise from 0 to 1"""
+    """number of real images after which that probability can have risen from 0 to 1"""
     instance_noise: Weight = 0.0
     """standard deviation of noise on all examples that the discriminator sees; 0 for none"""
 

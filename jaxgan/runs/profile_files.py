@@ -9,25 +9,33 @@ import numpy as np
 
 from jaxgan import store
 from jaxgan.errors import RunError, UsageError, first_line, system_reason
-from jaxgan.profiles import combine, solve_weights
+from jaxgan.profiles import solve_weights
 
 FOLDER = "profiles"
 
 
-def save_profiles(run: Path, step: int, profiles: Sequence[Any], widths: Sequence[float]) -> None:
+def save_profiles(
+    run: Path, taken: np.ndarray, profiles: Sequence[Any], widths: Sequence[float]
+) -> None:
     """Writes a snapshot of averages with profiles. Raises `OSError`.
 
-    profiles: parameters, with several members with a leading axis. widths: relative, of each.
+    taken: number of steps, with several members of each. profiles: parameters, with several members
+    with a leading axis. widths: relative, of each average.
     """
     arrays = {str(i): jax.tree.map(np.asarray, each) for i, each in enumerate(profiles)}
-    path = run / FOLDER / f"{step:09d}.safetensors"
-    store.save(path, arrays, {"step": step, "widths": list(widths)})
+    path = run / FOLDER / f"{np.max(taken):09d}.safetensors"
+    store.save(path, arrays, {"steps": np.asarray(taken).tolist(), "widths": list(widths)})
 
 
-def make_average(run: Path, width: float, index: int | None = None) -> tuple[Any, int]:
+def last_snapshot(run: Path) -> int:
+    """Returns the step of the last snapshot of a run, 0 if there is none."""
+    return max((int(file.stem) for file in (run / FOLDER).glob("*.safetensors")), default=0)
+
+
+def make_average(run: Path, width: float, index: int = 0) -> tuple[Any, int]:
     """Returns the parameters of an average of any width up to the last snapshot, and its step.
 
-    width: relative, see `jaxgan.profiles`. index: of the member, None for a single run.
+    width: relative, see `jaxgan.profiles`. index: of the member.
     Raises `UsageError` for a run without snapshots, and `RunError` for one that is damaged.
     """
     files = sorted((run / FOLDER).glob("*.safetensors"))
@@ -36,16 +44,28 @@ def make_average(run: Path, width: float, index: int | None = None) -> tuple[Any
             f"{run} has no snapshots of averages: train with --ema-profiles 0.05 0.1, from which "
             "averages of any width can be made"
         )
-    found, averages = [], []
-    for file in files:
-        try:
-            stored = store.load(file)
-        except (OSError, ValueError) as error:
-            reason = system_reason(error) or f"it is damaged: {first_line(error)}"
-            raise RunError(f"{file} cannot be read ({reason})") from error
-        for i, own in enumerate(stored.about["widths"]):
-            found.append((stored.about["step"], own))
-            leaves = stored.arrays[str(i)]
-            averages.append(leaves if index is None else jax.tree.map(lambda x: x[index], leaves))
-    last = found[-1][0]
-    return combine(averages, solve_weights(found, (last, width))), last
+    steps = {file: np.atleast_1d(_read(file).about["steps"]) for file in files}
+    several = len(steps[files[0]]) > 1
+    # A member that was frozen has the same snapshot several times.
+    by_step = {int(own[index]): file for file, own in steps.items()}
+    widths = _read(files[0]).about["widths"]
+    stored = [(step, own) for step in by_step for own in widths]
+    last = max(by_step)
+    weights = iter(solve_weights(stored, (last, width)))
+    total: Any = None
+    for file in by_step.values():
+        content = _read(file)
+        for i in range(len(widths)):
+            weight, leaves = next(weights), content.arrays[str(i)]
+            own = jax.tree.map(lambda leaf: leaf[index], leaves) if several else leaves
+            part = jax.tree.map(lambda leaf, weight=weight: weight * np.float64(leaf), own)
+            total = part if total is None else jax.tree.map(np.add, total, part)
+    return jax.tree.map(np.float32, total), last
+
+
+def _read(file: Path) -> store.Stored:
+    try:
+        return store.load(file)
+    except (OSError, ValueError) as error:
+        reason = system_reason(error) or f"it is damaged: {first_line(error)}"
+        raise RunError(f"{file} cannot be read ({reason})") from error

@@ -151,7 +151,7 @@ CHOSEN = (
         latent_size=80,
         d_steps=5,
         fresh_generator_batch=True,
-        ema_half_life=440_000.0,
+        ema_half_life=2_220_000.0,
     ),
     recipe(
         "acgan",
@@ -234,6 +234,8 @@ CHOSEN = (
         mapping_layers=2,
         style_mixing=0.0,
         learning_rate=2.5e-3,
+        g_learning_rate=2e-3,
+        g_beta2=0.992,
         r1=0.01,
         augment=("ada_geometry", "ada_color"),
         augment_target=0.6,

@@ -170,13 +170,13 @@ class Run:
 
     def lacks_generator(self, state: GANState) -> bool:
         """Returns whether `generator/` is missing or of an earlier step than a state."""
-        lacks = lambda: self.generators.lacks(np.asarray(state.step))
+        lacks = lambda: self.generators.lacks(np.asarray(state.step), state.profiles)
         return distributed.broadcast(distributed.on_first(lacks))
 
     def restore_generator(self, state: GANState, variables: dict) -> None:
         """Writes `generator/` for a saved state; variables: of the averaged generator."""
         if distributed.is_first():
-            self.generators.hold(variables, state.step)
+            self.generators.hold(variables, state.step, state.profiles)
             self._write_generators()
             step = steps_taken(state)
             self.messages.append(
