@@ -217,7 +217,8 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     summary = *parts.loss.outputs.summary(*logits), *((each > 0).mean() for each in logits)
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
-    metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
+    probability = None if parts.feedback is None else state.feedback.probability
+    metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:], probability)
     return GANState(g, d, ema, state.step + 1, loss_state, profiles, path_length, feedback), metrics
 
 

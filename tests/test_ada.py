@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import small
 
-from jaxgan import ada
+from jaxgan import ada, train
 from jaxgan.augment import make_augmentation
 from jaxgan.feedback import Feedback, follow_signs, init_feedback
+from jaxgan.outputs.logged_metrics import read_metrics
+from jaxgan.runs.plots import PROBABILITY, curve_panels
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.normal(KEY, (4, 8, 8, 3))
@@ -135,3 +138,20 @@ def test_probability_follows_the_signs():
         state = follow_signs(feedback, state, sure, jnp.int32(step), 8)
     assert float(state.probability) == 1.0
     assert follow_signs(None, (), sure, jnp.int32(0), 8) == ()
+
+
+def test_the_probability_is_logged(tmp_path):
+    """With feedback only: it moves by 8 * 4 / 64 after every fourth step."""
+    settings = {"width": 8, "batch_size": 8, "log_every": 1, "augment": ("translation",)}
+    for name, own in (("fixed", {}), ("feedback", {"augment_target": 0.0, "augment_images": 64})):
+        train.main(small(tmp_path / name, **settings, **own))
+    fixed, feedback = (
+        read_metrics(tmp_path / name / "metrics.jsonl").values[None]
+        for name in ("fixed", "feedback")
+    )
+    assert "augment_probability" not in fixed
+    found = feedback["augment_probability"]
+    assert found[:4].tolist() == [0.0] * 4
+    assert set(found.tolist()) == {0.0, 0.5, 1.0}
+    assert ("augment_probability", "of each") in curve_panels(feedback)[PROBABILITY]
+    assert PROBABILITY not in curve_panels(fixed)

@@ -154,10 +154,11 @@ def test_rematerialization_computes_the_same_gradients(name, player):
     assert jax.tree.structure(shapes) == jax.tree.structure(variables)
     usual, saving = (gradient_of(network, variables, inputs) for network in (plain, remat))
     params = variables["params"]
-    expected = leaves_by_path(usual(params))
-    for path, leaf in leaves_by_path(saving(params)).items():
-        scale = 1e-5 * np.abs(expected[path]).max()
-        np.testing.assert_allclose(leaf, expected[path], rtol=1e-3, atol=scale)
+    expected, found = leaves_by_path(usual(params)), leaves_by_path(saving(params))
+    # The gradient of a bias before batch norm is only rounding error.
+    scale = 1e-5 * max(np.abs(leaf).max() for leaf in expected.values())
+    for path, leaf in expected.items():
+        np.testing.assert_allclose(found[path], leaf, rtol=1e-3, atol=scale)
     before, after = (
         function.trace(params).lower(lowering_platforms=("cuda",)).as_text()
         for function in (usual, saving)

@@ -144,7 +144,7 @@ def test_flags_are_passed_to_the_optimizers(monkeypatch):
     [
         ({"augment": ("colour",)}, "unknown value 'colour' of --augment; known: flip, color"),
         ({"schedule": "steps"}, "unknown value 'steps' of --schedule; known: cosine, linear"),
-        ({"network": "vgg"}, "unknown value 'vgg' of --network; known: mlp, dcgan, resnet, r3gan"),
+        ({"network": "vgg"}, "unknown value 'vgg' of --network; known: mlp, dcgan, resnet, sagan"),
         ({"loss": "lsgan"}, "unknown value 'lsgan' of --loss; known: minimax"),
         ({"dataset": "ring", "augment": ()}, "--network dcgan needs images"),
         ({"dataset": "ring", "network": "mlp"}, "--augment needs images"),

@@ -108,7 +108,8 @@ class Generator(nn.Module):
         if not (train and self.style_mixing):
             return jnp.broadcast_to(styles, (len(styles), count, styles.shape[-1]))
         latents_key, place_key, key = jax.random.split(self.make_rng("noise"), 3)
-        others = draw_rows(jax.random.normal, latents_key, latents.shape, dtype=latents.dtype)
+        # In float32, so that the precision does not change what is drawn.
+        others = draw_rows(jax.random.normal, latents_key, latents.shape)
         others = self.mapping(others, labels)[:, None]
         place = jax.random.randint(place_key, (), 1, count)
         mixed = jax.random.uniform(key) < self.style_mixing

@@ -16,6 +16,7 @@ PADDING = 2
 FRAMES = 60
 NORMS = "gradient norm"
 SHARES = "share with a positive output"
+PROBABILITY = "probability of augmentations"
 SAMPLES_A_SEED = 16
 MOST_PANELS = 16
 """The largest number of seeds whose signals are drawn."""
@@ -175,6 +176,7 @@ def curve_panels(
         "loss": [("d_loss", "discriminator"), ("g_loss", "generator")],
         outputs.title: [("d_real", "real"), ("d_fake", "generated")],
         SHARES: [("d_real_positive", "real"), ("d_fake_positive", "generated")],
+        PROBABILITY: [("augment_probability", "of each")],
         NORMS: [("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")],
     }
     for metric in METRICS:
@@ -189,7 +191,7 @@ def curve_panels(
 
 def panel_limits(title: str, outputs: OutputSummary) -> tuple[float, float] | None:
     """Returns the limits of a panel's vertical axis, None for those of its curves."""
-    limits = {outputs.title: outputs.limits, SHARES: (0, 1)}.get(title)
+    limits = {outputs.title: outputs.limits, SHARES: (0, 1), PROBABILITY: (0, 1)}.get(title)
     if limits is None:
         return None
     margin = 0.02 * (limits[1] - limits[0])  # Lines at a limit stay visible.
