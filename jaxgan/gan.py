@@ -23,7 +23,7 @@ from jaxgan.packing import pack_images, pack_labels
 from jaxgan.players import init_player
 from jaxgan.profiles import update_profiles
 from jaxgan.schedules import Schedule, at, is_off
-from jaxgan.state import GANState, Metrics
+from jaxgan.state import FeedbackMetrics, GANState, Metrics
 from jaxgan.updates import (
     Parts,
     draw_images,
@@ -217,8 +217,9 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     summary = *parts.loss.outputs.summary(*logits), *((each > 0).mean() for each in logits)
     d_loss, g_loss, *summary = mean_over_devices((d_loss, g_loss, *summary))
     norms = optax.tree.norm(d_grads), optax.tree.norm(g_grads)
-    probability = None if parts.feedback is None else state.feedback.probability
-    metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:], probability)
+    metrics = Metrics(d_loss, g_loss, *summary[:2], *norms, *summary[2:])
+    if parts.feedback is not None:
+        metrics = FeedbackMetrics(*metrics, state.feedback.probability)
     return GANState(g, d, ema, state.step + 1, loss_state, profiles, path_length, feedback), metrics
 
 

@@ -1,5 +1,6 @@
 """The state of a GAN in training, and the metrics of a step."""
 
+from collections import namedtuple
 from typing import Any, NamedTuple
 
 import jax
@@ -37,8 +38,7 @@ class Metrics(NamedTuple):
     d_grad_norm, g_grad_norm: global norms of the gradients. d_real_positive, d_fake_positive:
     fractions of real and of generated images with a positive output. The first is close to one if
     the discriminator overfits (Karras et al. 2020, "Training GANs with limited data", section 3.1),
-    unless the loss is invariant to a shift of all outputs. augment_probability: of the step, None
-    without feedback.
+    unless the loss is invariant to a shift of all outputs.
     With several discriminator updates per step, its metrics are from the last one.
     """
 
@@ -50,4 +50,7 @@ class Metrics(NamedTuple):
     g_grad_norm: jax.Array
     d_real_positive: jax.Array
     d_fake_positive: jax.Array
-    augment_probability: jax.Array | None = None
+
+
+FeedbackMetrics = namedtuple("FeedbackMetrics", (*Metrics._fields, "augment_probability"))
+"""`Metrics`, and the probability of augmentations in the step, of a GAN with feedback."""

@@ -156,7 +156,8 @@ def make_critic(parts: Parts, inputs: LossInputs, d: Player, params) -> Critic:
 def _discriminate(parts: Parts, d: Player, params, inputs: LossInputs, key, images) -> tuple:
     """Returns outputs and new statistics of the discriminator for augmented, packed images."""
     if parts.augment is not None:
-        images = parts.augment(key, images, inputs.step, inputs.probability)
+        given = () if inputs.probability is None else (inputs.probability,)
+        images = parts.augment(key, images, inputs.step, *given)
     images, labels = pack_images(images, parts.pack), pack_labels(inputs.labels, parts.pack)
     variables = {"params": params, **d.stats}
     return apply_in_training(parts.discriminator, variables, images, labels, parts.dtype)

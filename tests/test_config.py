@@ -148,6 +148,7 @@ def test_bookkeeping_lists_existing_settings():
         "image_size": [0],
         "resize": [0],
         "stacked_images": [0],
+        "train_examples": [0],
         "r1": [-1.0, float("nan")],
         "r2": [float("inf")],
         "gradient_penalty": [-0.1],

@@ -139,6 +139,30 @@ def test_image_size_pads_with_a_black_border():
         data.load("ring", image_size=32)
 
 
+def test_some_of_the_training_examples_are_chosen(mnist_dir):
+    """At random, with their labels; the test split of the data remains complete."""
+    whole, _ = data.load("digits")
+    known = {np.asarray(image).tobytes(): i for i, image in enumerate(whole.images)}
+    chosen, again = (data.load("digits", train_examples=100)[0] for _ in range(2))
+    places = [known[np.asarray(image).tobytes()] for image in chosen.images]
+    assert len(set(places)) == 100
+    assert max(places) > 1_000
+    np.testing.assert_array_equal(chosen.labels, whole.labels[np.array(places)])
+    np.testing.assert_array_equal(chosen.images, again.images)
+    others, _ = data.load("digits", train_examples=101)
+    digests = {each.fingerprint for each in (whole, chosen, again, others)}
+    assert len(digests) == 3
+    assert data.load("digits", train_examples=100, split="test")[0].num_examples == 20
+    for split, count in ((None, 50), ("train", 50), ("test", 10_000)):
+        part, _ = data.load("mnist", mnist_dir, split=split, train_examples=50)
+        assert part.num_examples == count
+        assert part.num_classes == 10
+    with pytest.raises(UsageError, match="--train-examples 2,000 is more than digits has: 1,797"):
+        data.load("digits", train_examples=2_000)
+    with pytest.raises(UsageError, match="--train-examples is not for ring"):
+        data.load("ring", train_examples=10)
+
+
 @pytest.fixture
 def small_dataset():
     rng = np.random.default_rng(0)

@@ -264,3 +264,12 @@ def test_pipes_are_passed_over(tmp_path, folder, linked):
     dataset, (remark,) = found[0]
     np.testing.assert_array_equal(dataset.images, IMAGES[:9])
     assert linked or remark == "passed over 1 file that is no picture (1 .png)"
+
+
+def test_some_of_the_pictures_are_chosen(folder):
+    whole, chosen = (load(folder, train_examples=n)[0] for n in (None, 4))
+    known = {image.tobytes(): i for i, image in enumerate(np.asarray(whole.images))}
+    places = np.array([known[image.tobytes()] for image in np.asarray(chosen.images)])
+    assert len(places) == 4
+    assert len(np.unique(whole.labels[places])) > 1
+    np.testing.assert_array_equal(chosen.labels, whole.labels[places])

@@ -63,6 +63,8 @@ def _open_mixture(mixture: Mixture, settings: DataSettings) -> Opened:
         raise UsageError(f"--image-size needs images, and {mixture.name} has none")
     if settings.data_in == "disk":
         raise UsageError(f"--data-in disk needs data on disk, and {mixture.name} has none")
+    if settings.train_examples is not None:
+        raise UsageError(f"--train-examples is not for {mixture.name}, which has no examples")
     return Opened(mixture.fingerprint, lambda split: mixture)
 
 

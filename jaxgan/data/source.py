@@ -1,5 +1,6 @@
 """From examples on disk to data sets: where they are kept in training, and how they are split."""
 
+import hashlib
 from collections.abc import Callable
 from math import prod
 from typing import Any, NamedTuple
@@ -68,10 +69,12 @@ class Source(NamedTuple):
 def open_source(source: Source, settings: DataSettings) -> Opened:
     """Returns a source, ready to be loaded with some settings.
 
-    Raises `UsageError` for an `image_size` of data without images.
+    Raises `UsageError` for an `image_size` of data without images, and as `choose_examples` does.
     """
     if settings.image_size is not None and source.statistics is not None:
         raise UsageError(f"--image-size needs images, and {source.name} has none")
+    if settings.train_examples is not None:
+        source = choose_examples(source, settings.train_examples)
 
     def load(split: str | None) -> Dataset:
         return make_dataset(source, settings) if split is None else take_part(source, split)
@@ -81,6 +84,34 @@ def open_source(source: Source, settings: DataSettings) -> Opened:
         constant = describe_features(source.statistics.deviation == 0)
         remarks = (*remarks, f"the values are constant in {constant}, and so are those of samples")
     return Opened(source.fingerprint, load, remarks, source.open_test is not None)
+
+
+def choose_examples(source: Source, count: int) -> Source:
+    """Returns a source with a number of its examples, chosen at random, always the same ones.
+
+    Raises `UsageError` if there are fewer.
+    """
+    examples, labels = source.examples, source.labels
+    if count > len(examples):
+        raise UsageError(
+            f"--train-examples {count:,} is more than {source.name} has: {len(examples):,}"
+        )
+    order = np.random.Generator(np.random.PCG64(2)).permutation(len(examples))
+    chosen = np.sort(order[:count])
+    known = hashlib.sha256(f"{source.fingerprint} {count}".encode()).hexdigest()
+    return source._replace(
+        examples=take_rows(examples, chosen),
+        labels=None if labels is None else labels[chosen],
+        fingerprint=known,
+    )
+
+
+def take_rows(examples: Rows, indices: np.ndarray) -> Rows:
+    """Returns the examples at indices `[k]`; pictures are not decoded before they are read."""
+    if isinstance(examples, PictureSet):
+        kept, shape = examples.kept[indices], examples.shape[1:]
+        return PictureSet(examples.encoded, kept, examples.how, shape)
+    return examples[indices]
 
 
 def from_rows(

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.gan import Metrics
 from jaxgan.runs.metrics_log import SCORES, member_of
+from jaxgan.state import FeedbackMetrics
 
-NAMES = {*Metrics._fields, *SCORES}
+NAMES = {*FeedbackMetrics._fields, *SCORES}
 
 
 class LoggedMetrics(NamedTuple):

@@ -166,7 +166,7 @@ def freeze_where_diverged(gan: GAN) -> GAN:
         key: jax.Array | Member, state: GANState, batch: jax.Array
     ) -> tuple[GANState, Metrics]:
         new, metrics = gan.step(key, state, batch)
-        finite = jnp.isfinite(jnp.stack(jax.tree.leaves(metrics))).all()
+        finite = jnp.isfinite(jnp.stack(metrics)).all()
         finite &= ~jnp.stack(list(non_finite_leaves(new).values())).any()
         return jax.tree.map(partial(jnp.where, finite), new, state), metrics
 

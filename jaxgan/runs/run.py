@@ -110,8 +110,7 @@ class Run:
         seeds, if all of them are frozen. If something but the state cannot be written, `failure`
         says so; if something cannot be drawn, a message does.
         """
-        known = (item for item in chunk.metrics._asdict().items() if item[1] is not None)
-        metrics = {name: np.asarray(values) for name, values in known}
+        metrics = {name: np.asarray(values) for name, values in chunk.metrics._asdict().items()}
         self._check_finite(chunk, metrics)
         # The lines come before the checkpoint, so that a process killed in between loses none.
         try:

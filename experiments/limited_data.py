@@ -1,0 +1,91 @@
+"""Do ADA and APA keep a discriminator from learning a tenth of MNIST by heart?
+
+    taskset -c 0 python -m experiments.limited_data --seeds-apart --data-dir ~/tensorflow_datasets
+
+Claim of Karras et al. 2020 ("Training generative adversarial networks with limited data", figure 7):
+with few images, FID rises again after some time, since the discriminator overfits; with adaptive
+augmentation it does not. Jiang et al. 2021 ("Deceive D") claim the same of APA.
+
+A dcgan without labels of 6,000 of the 60,000 training images (`--train-examples`), with the
+non-saturating loss and a weak R1, three seeds, compared with the test split after each number of
+steps. ADA has its geometric and color augmentations; their probability, and the share of images that
+APA replaces, follow the mean sign of the discriminator's outputs for real images (target 0.6), and
+rise from 0 to 1 in at least 100,000 images, a fifth of the papers' number, as the runs are short.
+
+Results (`python -m experiments.tables`):
+"""
+
+import dataclasses
+import sys
+from typing import Literal
+
+from experiments import record
+from jaxgan.constraints import Count
+from jaxgan.runs.config import Config
+
+SEEDS = 3
+EXAMPLES = 6_000
+STEPS = (1_000, 2_000, 4_000, 8_000)
+"""Numbers of steps after which a run is evaluated."""
+FEEDBACK = {"augment_target": 0.6, "augment_images": 100_000}
+METHODS = {
+    "none": {},
+    "ADA": FEEDBACK | {"augment": ("ada_geometry", "ada_color")},
+    "APA": FEEDBACK | {"pseudo_augmentation": True},
+}
+"""Settings of the augmentations."""
+COLUMNS = {"fid": (2, 1), "precision": (2, 1), "recall": (2, 1)}
+"""Digits after the point and factors of the scores in the table."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(record.Options):
+    """Train a GAN on few images with each kind of augmentation, with several seeds."""
+
+    steps: tuple[Count, ...] = STEPS
+    """numbers of steps after which a run is evaluated, in ascending order"""
+    methods: tuple[Literal[tuple(METHODS)], ...] = tuple(METHODS)
+    """augmentations to train with"""
+    seeds: Count = SEEDS
+    """number of seeds of every augmentation"""
+
+
+def limited_data(options: Options) -> None:
+    """Does what `Options` says."""
+    results = record.Record("limited_data", options)
+    lengths, seeds, methods = options.steps, options.seeds, options.methods
+    if options.smoke:
+        lengths, seeds, methods = (2, 4), 1, ("ADA",)
+    for method in methods:
+        for steps in lengths:
+            config = Config(
+                dataset="mnist",
+                train_examples=EXAMPLES,
+                network="dcgan",
+                width=16,
+                d_norm="none",
+                r1=0.1,
+                steps=steps,
+                sample_every=steps,
+                checkpoint_every=steps,
+                **METHODS[method],
+            )
+            names = {"augmentation": method}
+            samples = 200 if options.smoke else 10_000
+            results.measure_seeds(names, config, range(seeds), samples=samples)
+    print(make_table(results.lines).to_markdown())
+
+
+def make_table(lines: list[dict]) -> record.Table:
+    """Returns the table of the results."""
+    rows = []
+    for line in record.merge_runs(lines):
+        first = [line["augmentation"], record.format_steps(line), record.count_seeds(line, "fid")]
+        scores = record.format_scores(line, COLUMNS)
+        rows.append([*first, *scores, record.short_digest(line)])
+    titles = ["augmentation", "steps", "seeds", "FID", "precision", "recall"]
+    return record.Table([*titles, "state_sha256"], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(record.run(Options, limited_data))
