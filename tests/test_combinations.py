@@ -14,7 +14,7 @@ from jaxgan.feedback import FeedbackState
 from jaxgan.parallel.transforms import COMPILER_OPTIONS, over_devices, over_members, scan_steps
 from jaxgan.runs import build, build_optimizers
 from jaxgan.runs.config import Config
-from jaxgan.trees import tree_sha256
+from jaxgan.trees import leaves_by_path, tree_sha256
 
 pytestmark = pytest.mark.slow
 
@@ -179,6 +179,22 @@ def test_steps_per_chunk_do_not_change_the_state(case, dataset):
     assert tree_sha256(both(KEY, state, dataset)[0]) == tree_sha256(second)
     assert tree_sha256(first) != tree_sha256(second)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(second))
+
+
+def test_step_lowers_for_a_gpu_with_its_own_convolutions(case, dataset):
+    """Each kernel has at least the convolution of a forward pass, and that of its gradient."""
+    config, _, state, step, _ = case
+    kernels = [
+        path
+        for player in (state.generator, state.discriminator)
+        for path, leaf in leaves_by_path(player.params).items()
+        if leaf.ndim == 4 and leaf.shape[0] > 1 and path.endswith("kernel")
+    ]
+    if not kernels:
+        pytest.skip("no convolutions")
+    traced = step.trace(KEY, state, dataset)
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert program.count("stablehlo.convolution") >= 2 * len(kernels)
 
 
 def test_step_on_several_devices_equals_step_on_one(case, dataset, monkeypatch):

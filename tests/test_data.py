@@ -140,7 +140,7 @@ def test_image_size_pads_with_a_black_border():
 
 
 def test_some_of_the_training_examples_are_chosen(mnist_dir):
-    """At random, with their labels; the test split of the data remains complete."""
+    """At random, with their labels; the splits for evaluation remain complete."""
     whole, _ = data.load("digits")
     known = {np.asarray(image).tobytes(): i for i, image in enumerate(whole.images)}
     chosen, again = (data.load("digits", train_examples=100)[0] for _ in range(2))
@@ -152,8 +152,8 @@ def test_some_of_the_training_examples_are_chosen(mnist_dir):
     others, _ = data.load("digits", train_examples=101)
     digests = {each.fingerprint for each in (whole, chosen, again, others)}
     assert len(digests) == 3
-    assert data.load("digits", train_examples=100, split="test")[0].num_examples == 20
-    for split, count in ((None, 50), ("train", 50), ("test", 10_000)):
+    assert data.load("digits", train_examples=100, split="test")[0].num_examples == 360
+    for split, count in ((None, 50), ("train", 60_000), ("test", 10_000)):
         part, _ = data.load("mnist", mnist_dir, split=split, train_examples=50)
         assert part.num_examples == count
         assert part.num_classes == 10

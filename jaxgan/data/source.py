@@ -73,17 +73,18 @@ def open_source(source: Source, settings: DataSettings) -> Opened:
     """
     if settings.image_size is not None and source.statistics is not None:
         raise UsageError(f"--image-size needs images, and {source.name} has none")
+    used = source
     if settings.train_examples is not None:
-        source = choose_examples(source, settings.train_examples)
+        used = choose_examples(source, settings.train_examples)
 
     def load(split: str | None) -> Dataset:
-        return make_dataset(source, settings) if split is None else take_part(source, split)
+        return make_dataset(used, settings) if split is None else take_part(source, split)
 
     remarks = source.remarks
     if source.statistics is not None and not source.statistics.deviation.all():
         constant = describe_features(source.statistics.deviation == 0)
         remarks = (*remarks, f"the values are constant in {constant}, and so are those of samples")
-    return Opened(source.fingerprint, load, remarks, source.open_test is not None)
+    return Opened(used.fingerprint, load, remarks, source.open_test is not None)
 
 
 def choose_examples(source: Source, count: int) -> Source:
