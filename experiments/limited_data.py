@@ -2,7 +2,7 @@
 
     taskset -c 0 python -m experiments.limited_data --seeds-apart --data-dir ~/tensorflow_datasets
 
-Claim of Karras et al. 2020 ("Training generative adversarial networks with limited data", figure 7):
+Claim of Karras et al. 2020 ("Training generative adversarial networks with limited data", figure 1):
 with few images, FID rises again after some time, since the discriminator overfits; with adaptive
 augmentation it does not. Jiang et al. 2021 ("Deceive D") claim the same of APA.
 

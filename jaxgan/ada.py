@@ -68,44 +68,45 @@ class Draws:
 def geometry(key: jax.Array, images: jax.Array, probability: jax.Array | float) -> jax.Array:
     """Returns images `[n, h, w, c]`, mirrored, rotated, shifted and scaled at random.
 
-    They are continued by reflection.
+    Beyond their borders, images are continued by reflection.
     """
     n, height, width, _ = images.shape
-    places = draw_places(Draws(key, n, probability), height, width)
-    return warp(images, places)
+    transforms = draw_transforms(Draws(key, n, probability), height, width)
+    return warp(images, transforms)
 
 
-def draw_places(draws: Draws, height: int, width: int) -> jax.Array:
+def draw_transforms(draws: Draws, height: int, width: int) -> jax.Array:
     """Returns matrices `[n, 3, 3]` from places in the result to those in an image, `(x, y, 1)`.
 
     Places are in pixels from the center.
     """
     probability = draws.probability
     mirrored = 1.0 - 2.0 * draws.integer(2)
-    places = _scaling(mirrored, jnp.ones_like(mirrored))
-    places @= _rotation(draws.integer(4) * (np.pi / 2))
+    transforms = _scaling(mirrored, jnp.ones_like(mirrored))
+    transforms @= _rotation(draws.integer(4) * (np.pi / 2))
     reach = draws.draw(jax.random.uniform, minval=-SHIFT, maxval=SHIFT)
     other = draws.draw(jax.random.uniform, minval=-SHIFT, maxval=SHIFT)
     moved = draws.choose(jnp.ones_like(reach), 0.0)
-    places @= _shift(jnp.round(moved * reach * width), jnp.round(moved * other * height))
+    transforms @= _shift(jnp.round(moved * reach * width), jnp.round(moved * other * height))
     scale = jnp.exp2(-draws.normal(SCALE))
-    places @= _scaling(scale, scale)
+    transforms @= _scaling(scale, scale)
     # Two rotations, around the other scaling, of which at least one happens with the probability.
     each = 1 - jnp.sqrt(jnp.clip(1 - jnp.asarray(probability, jnp.float32), 0, 1))
-    places @= _rotation(draws.angle(each))
+    transforms @= _rotation(draws.angle(each))
     scale = jnp.exp2(-draws.normal(SCALE))
-    places @= _scaling(scale, 1 / scale)
-    places @= _rotation(draws.angle(each))
+    transforms @= _scaling(scale, 1 / scale)
+    transforms @= _rotation(draws.angle(each))
     shifts = [SHIFT * draws.draw(jax.random.normal) for _ in range(2)]
     moved = draws.choose(jnp.ones_like(shifts[0]), 0.0)
-    return places @ _shift(moved * shifts[0] * width, moved * shifts[1] * height)
+    return transforms @ _shift(moved * shifts[0] * width, moved * shifts[1] * height)
 
 
-def warp(images: jax.Array, places: jax.Array) -> jax.Array:
+def warp(images: jax.Array, transforms: jax.Array) -> jax.Array:
     """Returns images `[n, h, w, c]` that at each place have what `images` have at another.
 
-    places: `[n, 3, 3]`, as of `draw_places`. The images are continued by reflection up to twice
-    their size on each side, and are 0 beyond. They are resampled at twice their resolution.
+    transforms: `[n, 3, 3]`, as of `draw_transforms`. The images are continued by reflection, by
+    their size minus 1 pixel on each side, and are 0 beyond. They are resampled at twice their
+    resolution.
     """
     _, height, width, _ = images.shape
     rows, columns = (_reflected_and_doubled(size) for size in (height, width))
@@ -114,9 +115,9 @@ def warp(images: jax.Array, places: jax.Array) -> jax.Array:
     grids = [(np.arange(2 * (s + 2 * EDGE)) + 1) / 2 - s / 2 - EDGE for s in (width, height)]
     x, y = (grid.astype(np.float32) for grid in np.meshgrid(*grids))
     x, y = (
-        places[:, i, 0, None, None] * x
-        + places[:, i, 1, None, None] * y
-        + places[:, i, 2, None, None]
+        transforms[:, i, 0, None, None] * x
+        + transforms[:, i, 1, None, None] * y
+        + transforms[:, i, 2, None, None]
         for i in range(2)
     )
     x, y = 2 * x + len(columns) / 2 - 1, 2 * y + len(rows) / 2 - 1

@@ -52,7 +52,8 @@ class DataSettings(PictureSettings, SourceSettings):
 
     train_examples: Count | None = None
     """number of examples to train on, chosen at random, the same ones for every seed; if not given,
-    all; scores compare samples with the other examples, too"""
+    all; of stacked_mnist, the number of digits; scores compare samples with the other examples,
+    too"""
     image_size: Count | None = None
     """height and width to which images are padded with black, such as 32 for mnist"""
     stacked_images: Count | None = None

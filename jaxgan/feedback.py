@@ -41,12 +41,13 @@ def init_feedback() -> FeedbackState:
     return FeedbackState(jnp.zeros(()), jnp.zeros(()))
 
 
-def follow_signs(
+def update_feedback(
     feedback: Feedback | None, state: FeedbackState, real_logits, step: jax.Array, count: int
 ) -> FeedbackState:
     """Returns the state of the feedback after a step; unchanged without feedback.
 
-    real_logits: outputs for this device's real images of the last discriminator update. count:
+    real_logits: outputs for this device's real images of the last discriminator update, and for the
+    generated ones that replaced some of them. count:
     number of its real images in the step.
     """
     if feedback is None:

@@ -14,9 +14,9 @@ from jaxgan.augment import Augmentation
 from jaxgan.batch_norm import find_running_statistics
 from jaxgan.devices import mean_over_devices
 from jaxgan.errors import UsageError
-from jaxgan.feedback import Feedback, follow_signs, init_feedback
+from jaxgan.feedback import Feedback, init_feedback, update_feedback
 from jaxgan.keys import stream
-from jaxgan.lazy import LazyPenalties, PathLength, penalize, shorten_paths
+from jaxgan.lazy import LazyPenalties, PathLength, apply_lazy_penalties, penalize_path_lengths
 from jaxgan.losses import Loss, non_saturating
 from jaxgan.optimizers import adam
 from jaxgan.packing import pack_images, pack_labels
@@ -109,7 +109,7 @@ def gan(
         own, instead of those of the last discriminator update.
     lazy_penalties, path_length: penalties that have updates of their own, see `jaxgan.lazy`.
     accumulate: number of parts of the batch that gradients are computed of, one after another. The
-        loss must be a mean over images.
+        loss must be a mean over images, and the outputs for an image must not depend on others.
     feedback: from the discriminator's outputs to the probability of `augment` and `replaced`.
     replaced: share of the real images that generated ones replace, a number or a schedule of
         the step; None for none.
@@ -198,9 +198,9 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     d_inputs = replace_real(parts, make_loss_inputs(real, drawn[0], d_key, labels, state))
     (d, loss_state), d_loss, logits, d_grads = update_discriminator(parts, trained, d_inputs)
     lazy = parts.lazy_penalties, parts.d_tx, d, partial(make_critic, parts), d_inputs
-    d = penalize(*lazy, parts.accumulate)
+    d = apply_lazy_penalties(*lazy, parts.accumulate)
     seen = parts.d_steps * len(real)
-    feedback = follow_signs(parts.feedback, state.feedback, logits[0], state.step, seen)
+    feedback = update_feedback(parts.feedback, state.feedback, logits[0], state.step, seen)
 
     if parts.fresh_generator_batch:
         real, labels = jax.tree.map(lambda each: each[-1], batches)
@@ -210,7 +210,7 @@ def _step(parts: Parts, key: jax.Array, state: GANState, batch: Any) -> tuple[GA
     g_inputs = (real, labels), latents_key, g_key
     g, g_loss, g_grads = update_generator(parts, state, (d, loss_state), g_inputs, drawn)
     of_paths = state.step, g_key, (len(real), parts.latent_size), labels
-    shorten = partial(shorten_paths, parts.path_length, parts.generator, parts.g_tx)
+    shorten = partial(penalize_path_lengths, parts.path_length, parts.generator, parts.g_tx)
     g, path_length = shorten((g, state.path_length), of_paths)
 
     ema, profiles = _update_averages(parts, state, g.params)

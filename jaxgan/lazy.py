@@ -1,8 +1,8 @@
 """Regularization in updates of its own, of which there is one every so many steps.
 
-Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B: gradient
-penalties change slowly, so the discriminator gets them every 16 steps, and the generator its path
-length penalty every 4 steps, with weights that are as many times as large.
+Karras et al. 2020, "Analyzing and improving the image quality of StyleGAN", appendix B: the
+discriminator is updated with gradient penalties every 16 steps, and the generator with its path
+length penalty every 4 steps, with weights that are 16 and 4 times as large.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,8 @@ LENGTH_RATE = 0.01
 class LazyPenalties(NamedTuple):
     """Penalties of the discriminator. every: number of steps between its updates with them alone.
 
-    loss: the penalties of a loss that is 0, with weights that are `every` times as large.
+    loss: the penalties of a loss that is 0. Their weights are larger by the number of discriminator
+    updates in `every` steps.
     """
 
     loss: Loss
@@ -52,7 +53,7 @@ def update_every(every: int, step: jax.Array, update: Callable, state: Any) -> A
     return lax.cond(step % every == 0, update, lambda state: state, state)
 
 
-def penalize(
+def apply_lazy_penalties(
     penalties: LazyPenalties | None,
     tx: optax.GradientTransformation,
     d: Player,
@@ -85,7 +86,7 @@ def measure_path_lengths(generator: nn.Module, variables: dict, key: jax.Array, 
 
     Karras et al. 2020, eq. 4: the norms of the gradients, with respect to the styles, of the scalar
     products of the images with noise, over the square root of the number of pixels; of the styles
-    of an image, the root mean square.
+    of an image, the root mean square. Images are computed in float32.
     generator: a module with the methods `styles` and `synthesize`. latents: `[n, k]`.
     """
     noise_key, style_key = jax.random.split(key)
@@ -104,7 +105,7 @@ def measure_path_lengths(generator: nn.Module, variables: dict, key: jax.Array, 
     return jnp.sqrt(squares + 1e-12)
 
 
-def shorten_paths(
+def penalize_path_lengths(
     penalty: PathLength | None,
     generator: nn.Module,
     tx: optax.GradientTransformation,

@@ -3,8 +3,7 @@
 Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models", section 3
 and appendix C. In an average over the steps up to `t` with the exponent `g`, the parameters of step
 `s` have a weight in proportion to `s^g`. The relative width of an average is the standard deviation
-of these weights over time, divided by `t`: 0.1 means that the average reaches over about a tenth of
-the run.
+of these weights over time, divided by `t`: with 0.1, it is a tenth of the run.
 """
 
 import functools
@@ -40,15 +39,21 @@ def update_profiles(profiles: Sequence[Any], params: Any, widths: Sequence[float
     return tuple(follow(*each) for each in zip(widths, profiles, strict=True))
 
 
-def solve_weights(stored: Sequence[tuple[int, float]], wanted: tuple[int, float]) -> np.ndarray:
-    """Returns the weights of stored averages whose sum is nearest to a wanted one.
+def solve_weights(stored: Sequence[tuple[int, float]], wanted: tuple[int, float]) -> tuple:
+    """Returns the weights of stored averages whose sum is nearest to a wanted one, and its error.
 
     stored, wanted: steps, and relative widths. The sum of the profiles is nearest in the mean
-    square over time (algorithm 3 of the paper).
+    square over time (algorithm 3 of the paper), among those whose weights add up to 1. The error is
+    the norm of the difference of the profiles, relative to that of the wanted one.
     """
     products = np.array([[_product(a, b) for b in stored] for a in stored])
     onto = np.array([_product(a, wanted) for a in stored])
-    return np.linalg.lstsq(products, onto, rcond=1e-12)[0]
+    # The last unknown is the Lagrange multiplier of the sum.
+    system = np.block([[products, np.ones((len(stored), 1))], [np.ones(len(stored)), 0.0]])
+    weights = np.linalg.lstsq(system, np.append(onto, 1.0), rcond=1e-12)[0][:-1]
+    square = _product(wanted, wanted)
+    error = square - 2 * weights @ onto + weights @ products @ weights
+    return weights, float(np.sqrt(max(error, 0.0) / square))
 
 
 def _product(a: tuple[int, float], b: tuple[int, float]) -> float:

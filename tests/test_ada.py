@@ -8,7 +8,7 @@ from helpers import small
 
 from jaxgan import ada, train
 from jaxgan.augment import make_augmentation
-from jaxgan.feedback import Feedback, follow_signs, init_feedback
+from jaxgan.feedback import Feedback, init_feedback, update_feedback
 from jaxgan.outputs.logged_metrics import read_metrics
 from jaxgan.runs.plots import PROBABILITY, curve_panels
 
@@ -69,9 +69,9 @@ def test_probability_decides(change, channels):
 
 
 def test_rotations_before_or_after_scaling_have_the_probability():
-    places = ada.draw_places(ada.Draws(KEY, 20_000, 0.3), 8, 8)
+    transforms = ada.draw_transforms(ada.Draws(KEY, 20_000, 0.3), 8, 8)
     # Matrices without a rotation by an angle are diagonal or, after quarter turns, have a zero.
-    turned = np.abs(places[:, 0, 0] * places[:, 0, 1]) > 1e-6
+    turned = np.abs(transforms[:, 0, 0] * transforms[:, 0, 1]) > 1e-6
     assert abs(turned.mean() - 0.3) < 0.02
 
 
@@ -130,14 +130,14 @@ def test_probability_follows_the_signs():
     sure, unsure = jnp.ones(8), jnp.array([1.0, -1.0] * 4)
     found = []
     for step, logits in enumerate((sure, sure, sure, unsure, sure, unsure, unsure, unsure)):
-        state = follow_signs(feedback, state, logits, jnp.int32(step), 8)
+        state = update_feedback(feedback, state, logits, jnp.int32(step), 8)
         found.append(float(state.probability))
     # A change is 2 * 8 / 64; the mean sign of one sure and one unsure batch is the target.
     assert found == [0.0, 0.25, 0.25, 0.25, 0.25, 0.25, 0.25, 0.0]
     for step in range(20):
-        state = follow_signs(feedback, state, sure, jnp.int32(step), 8)
+        state = update_feedback(feedback, state, sure, jnp.int32(step), 8)
     assert float(state.probability) == 1.0
-    assert follow_signs(None, (), sure, jnp.int32(0), 8) == ()
+    assert update_feedback(None, (), sure, jnp.int32(0), 8) == ()
 
 
 def test_the_probability_is_logged(tmp_path):
@@ -153,5 +153,5 @@ def test_the_probability_is_logged(tmp_path):
     found = feedback["augment_probability"]
     assert found[:4].tolist() == [0.0] * 4
     assert set(found.tolist()) == {0.0, 0.5, 1.0}
-    assert ("augment_probability", "of each") in curve_panels(feedback)[PROBABILITY]
+    assert ("augment_probability", "each augmentation") in curve_panels(feedback)[PROBABILITY]
     assert PROBABILITY not in curve_panels(fixed)

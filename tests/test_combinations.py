@@ -183,7 +183,7 @@ def test_steps_per_chunk_do_not_change_the_state(case, dataset):
 
 def test_step_lowers_for_a_gpu_with_its_own_convolutions(case, dataset):
     """Each kernel has at least the convolution of a forward pass, and that of its gradient."""
-    config, _, state, step, _ = case
+    _, _, state, step, _ = case
     kernels = [
         path
         for player in (state.generator, state.discriminator)

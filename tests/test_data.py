@@ -157,9 +157,13 @@ def test_some_of_the_training_examples_are_chosen(mnist_dir):
         part, _ = data.load("mnist", mnist_dir, split=split, train_examples=50)
         assert part.num_examples == count
         assert part.num_classes == 10
+    on_disk, _ = data.load("mnist", mnist_dir, train_examples=50, data_in="disk")
+    in_memory, _ = data.load("mnist", mnist_dir, train_examples=50, data_in="memory")
+    np.testing.assert_array_equal(on_disk.images[np.arange(50)], in_memory.images)
+    assert on_disk.fingerprint == in_memory.fingerprint
     with pytest.raises(UsageError, match="--train-examples 2,000 is more than digits has: 1,797"):
         data.load("digits", train_examples=2_000)
-    with pytest.raises(UsageError, match="--train-examples is not for ring"):
+    with pytest.raises(UsageError, match="--train-examples needs a finite data set"):
         data.load("ring", train_examples=10)
 
 

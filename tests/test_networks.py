@@ -1,6 +1,8 @@
 import contextlib
 import itertools
 import math
+import subprocess
+import sys
 from functools import partial
 
 import flax.linen as nn
@@ -150,6 +152,25 @@ def test_attention_is_a_weighted_mean_of_values():
     weights = np.exp(similar) / np.exp(similar).sum(axis=-1, keepdims=True)
     means = (weights @ pool(exact @ values)).reshape(2, 4, 6, -1)
     np.testing.assert_allclose(found, exact + 0.7 * means @ last, rtol=1e-4, atol=1e-5)
+
+
+MEMBERS = """
+import jax
+from jaxgan.networks import NETWORKS
+network, _ = NETWORKS["biggan"]((8, 8, 1), True, 8, 3)
+init = lambda key: network.init(key, jax.numpy.zeros((2, 12)), jax.numpy.zeros(2, int))["params"]
+keys = jax.random.split(jax.random.key(0), 3)
+found, alone = jax.jit(jax.vmap(init))(keys), jax.jit(init)(keys[1])
+same = jax.tree.map(lambda a, b: jax.numpy.allclose(a[1], b, rtol=1e-4, atol=1e-5), found, alone)
+print(all(jax.tree.leaves(same)))
+"""
+
+
+def test_orthogonal_kernels_of_several_members():
+    """In a process of its own, because it would not end."""
+    command = [sys.executable, "-c", MEMBERS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_biggan_gives_each_part_of_the_latents_to_one_layer():
@@ -407,7 +428,7 @@ def test_r3gan_rejects_widths_not_divisible_by_eight():
 
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - {"r3gan", "stylegan2"}))
 def test_other_families_have_no_widths_for_each_size(name):
-    with pytest.raises(UsageError, match="--widths is for --network r3gan and stylegan2"):
+    with pytest.raises(UsageError, match="--widths needs --network r3gan or stylegan2"):
         NETWORKS[name]((8, 8, 1), options=NetworkOptions(widths=(8, 8)))
 
 

@@ -22,7 +22,7 @@ from jaxgan.networks.stylegan2_layers import (
     Linear,
     Mapping,
     StyleConv,
-    append_deviation,
+    append_minibatch_stddev,
 )
 from jaxgan.sampling import with_noise
 
@@ -153,7 +153,7 @@ def test_layers_have_equalized_learning_rates():
 @pytest.mark.parametrize(("n", "size"), [(8, 4), (6, 3), (3, 3), (1, 1), (5, 1)])
 def test_deviation_within_groups(n, size):
     x = np.asarray(draw(n, 2, 3, 4), np.float64)
-    found = np.asarray(append_deviation(jnp.asarray(x, jnp.float32)))
+    found = np.asarray(append_minibatch_stddev(jnp.asarray(x, jnp.float32)))
     np.testing.assert_allclose(found[..., :4], x, rtol=1e-6)
     for i in range(n):
         group = x[i % (n // size) :: n // size]

@@ -64,7 +64,10 @@ def _open_mixture(mixture: Mixture, settings: DataSettings) -> Opened:
     if settings.data_in == "disk":
         raise UsageError(f"--data-in disk needs data on disk, and {mixture.name} has none")
     if settings.train_examples is not None:
-        raise UsageError(f"--train-examples is not for {mixture.name}, which has no examples")
+        raise UsageError(
+            f"--train-examples needs a finite data set: the points of {mixture.name} are drawn "
+            "anew in each step"
+        )
     return Opened(mixture.fingerprint, lambda split: mixture)
 
 

@@ -224,6 +224,29 @@ def _explained(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+class ChosenRows:
+    """Some rows `[k, ...]` of an array in a file. Indexing reads rows, as of an `ArrayFile`.
+
+    indices: of the rows, `[k]`.
+    """
+
+    def __init__(self, array: ArrayFile, indices: np.ndarray):
+        self.array, self.indices = array, indices
+        self.dtype, self.shape = array.dtype, (len(indices), *array.shape[1:])
+        self.ndim, self.nbytes = array.ndim, self.dtype.itemsize * prod(self.shape)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Returns the rows at indices `[j]` of the chosen ones. Raises `RunError`."""
+        return self.array[self.indices[indices]]
+
+    def read(self) -> np.ndarray:
+        """Returns all chosen rows. Raises `RunError`."""
+        return self.array[self.indices]
+
+
 def fingerprint(images: Array, labels: np.ndarray | None) -> str:
     """Returns the SHA-256, in hexadecimal, of examples and labels, with their types and shapes."""
     digest = hashlib.sha256()

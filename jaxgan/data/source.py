@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.data.array_file import ArrayFile, fingerprint
+from jaxgan.data.array_file import ArrayFile, ChosenRows, fingerprint
 from jaxgan.data.arrays import Images, PaddedImages, pad_images
 from jaxgan.data.float_arrays import FloatArrays, Statistics, compute_statistics, describe_features
 from jaxgan.data.mixtures import Mixture
@@ -19,7 +19,7 @@ from jaxgan.errors import UsageError
 from jaxgan.memory import format_bytes, memory_of_device
 
 Dataset = Images | FloatArrays | Mixture | Stacked
-Rows = np.ndarray | ArrayFile | PictureSet
+Rows = np.ndarray | ArrayFile | ChosenRows | PictureSet
 PARTS = 5
 """Data without a test split are divided into this many parts; one of them is for testing."""
 MEMORY_SHARE = 0.25
@@ -93,6 +93,8 @@ def choose_examples(source: Source, count: int) -> Source:
     Raises `UsageError` if there are fewer.
     """
     examples, labels = source.examples, source.labels
+    if count == len(examples):
+        return source
     if count > len(examples):
         raise UsageError(
             f"--train-examples {count:,} is more than {source.name} has: {len(examples):,}"
@@ -108,11 +110,11 @@ def choose_examples(source: Source, count: int) -> Source:
 
 
 def take_rows(examples: Rows, indices: np.ndarray) -> Rows:
-    """Returns the examples at indices `[k]`; pictures are not decoded before they are read."""
+    """Returns the examples at indices `[k]`, which are not read yet if they lie on disk."""
     if isinstance(examples, PictureSet):
         kept, shape = examples.kept[indices], examples.shape[1:]
         return PictureSet(examples.encoded, kept, examples.how, shape)
-    return examples[indices]
+    return ChosenRows(examples, indices) if isinstance(examples, ArrayFile) else examples[indices]
 
 
 def from_rows(

@@ -45,7 +45,7 @@ class EvaluationSettings:
     jaxgan.train) instead of the last one"""
     ema_width: tuple[ProfileWidth, ...] = ()
     """relative widths of averages to evaluate instead of the run's own, made from its snapshots
-    (see --ema-profiles of jaxgan.train)"""
+    (see --ema-profiles of jaxgan.train); results are written to evaluations/ema-WIDTH.json"""
     inception: Path | None = None
     """weights of Inception-v3 that pytorch-fid publishes, .pth (needs torch) or .safetensors, to
     use its features instead of those of a classifier"""
@@ -96,7 +96,10 @@ def check_config(config: Config) -> None:
         if len({path.resolve() for path in paths}) < len(paths):
             raise UsageError(f"{what} is given twice")
     if config.ema_width and (config.best or config.images):
-        raise UsageError("--ema-width excludes --best and --images")
+        raise UsageError(
+            "--ema-width cannot be combined with --best, which is another generator, or with "
+            "--images, which are of no run"
+        )
     if config.stored:
         _check_stored(config)
     if config.read_statistics is not None and config.write_statistics is not None:

@@ -27,11 +27,18 @@ from jaxgan.networks.resnet import (
     channels_by_stage,
     check_shape,
 )
-from jaxgan.networks.shared import Dense, call_block, class_embedding, count_halvings, identity
+from jaxgan.networks.shared import (
+    Dense,
+    call_block,
+    class_embedding,
+    count_halvings,
+    identity,
+    orthogonal,
+)
 
 EMBEDDING = 128
 """The size of the embeddings of classes."""
-ORTHOGONAL = Initializers(nn.initializers.orthogonal(), nn.initializers.orthogonal())
+ORTHOGONAL = Initializers(orthogonal, orthogonal)
 
 
 class Generator(nn.Module):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.errors import UsageError
-from jaxgan.networks.shared import Dense
+from jaxgan.networks.shared import Dense, orthogonal
 
 NORMS = ("none", "batch", "layer", "instance", "spectral", "spectral_batch")
 """The names of norms. "spectral" acts on weights, the others on activations, "spectral_batch" on
@@ -76,7 +76,7 @@ def _scale_by_class(x: jax.Array, labels: jax.Array, num_classes: int | None) ->
 
 def _scale_by_vector(x: jax.Array, vectors: jax.Array, normed: Callable) -> jax.Array:
     """Returns activations with a scale and an offset that are linear functions of vectors."""
-    layer = lambda: normed(Dense(x.shape[-1], False, nn.initializers.orthogonal()))
+    layer = lambda: normed(Dense(x.shape[-1], False, orthogonal))
     # In float32, because gradients of the layers are sums over the batch and over pixels.
     of_vector = lambda: layer()(vectors.astype(jnp.float32))
     place = lambda y: jnp.expand_dims(y, tuple(range(1, x.ndim - 1)))

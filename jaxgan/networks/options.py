@@ -51,7 +51,7 @@ def refuse_widths(options: NetworkOptions, network: str) -> None:
     """Raises `UsageError` for widths at each size, which only some families have."""
     if options.widths:
         raise UsageError(
-            f"--widths is for --network r3gan and stylegan2: choose a --width of {network}"
+            f"--widths needs --network r3gan or stylegan2: for {network}, give a --width"
         )
 
 

@@ -13,6 +13,18 @@ from jaxgan.networks.conv import add_bias
 SMALLEST = 4
 
 
+def orthogonal(key: jax.Array, shape: Sequence[int], dtype=jnp.float32) -> jax.Array:
+    """Initializes a kernel `[..., features]` as an orthogonal matrix (Saxe et al. 2014)."""
+
+    # Of several members one after another: with jax 0.10, a program on a CPU waits forever for
+    # several batches of QR decompositions.
+    @jax.custom_batching.sequential_vmap
+    def draw(key: jax.Array) -> jax.Array:
+        return nn.initializers.orthogonal()(key, shape, dtype)
+
+    return draw(key)
+
+
 class Dense(nn.Module):
     """A linear layer, `[n, k]` to `[n, features]`, that computes in the type of its inputs."""
 

@@ -27,7 +27,7 @@ from jaxgan.networks.stylegan2_layers import (
     StyleConv,
     ToImage,
     activate,
-    append_deviation,
+    append_minibatch_stddev,
 )
 
 CHANNELS = 512
@@ -154,7 +154,7 @@ class Discriminator(nn.Module):
         x = activate(EqualizedConv(self.widths[0], 1)(images))
         for width in self.widths[1:]:
             x = call_block(DiscriminatorBlock(width), self.remat, x)
-        x = append_deviation(x.astype(jnp.float32))
+        x = append_minibatch_stddev(x.astype(jnp.float32))
         x = activate(EqualizedConv(self.widths[-1])(x))
         x = activate(Linear(self.widths[-1])(x.reshape(len(x), -1)))
         return output_heads(x, labels, self.num_classes, self.heads, _project)

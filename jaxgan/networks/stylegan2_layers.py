@@ -175,7 +175,7 @@ class Mapping(nn.Module):
         return x if truncation is None else mean.value + truncation * (x - mean.value)
 
 
-def append_deviation(x: jax.Array) -> jax.Array:
+def append_minibatch_stddev(x: jax.Array) -> jax.Array:
     """Returns images `[n, h, w, c + 1]`, with the deviation of their group as a last channel.
 
     Of a group of 4 images (fewer, if the batch is no multiple of 4), it is the mean over pixels and

@@ -41,8 +41,9 @@ def build_lazy_penalties(config: Config, values: Config) -> LazyPenalties | None
     given = {name for name in GRADIENT_PENALTIES if getattr(config, name)}
     if config.penalty_every == 1 or not given:
         return None
-    every = config.penalty_every
-    return LazyPenalties(add_penalties(config, values, no_loss(), given, every), every)
+    updates = config.penalty_every * config.d_steps
+    loss = add_penalties(config, values, no_loss(), given, updates)
+    return LazyPenalties(loss, config.penalty_every)
 
 
 def build_feedback(config: Config, values: Config) -> Feedback | None:

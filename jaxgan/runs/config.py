@@ -177,7 +177,7 @@ class Config(
 BOOKKEEPING = frozenset(
     "steps recipe most_members rank_by data_dir data_file data_in out overwrite steps_per_call "
     "log_every sample_every checkpoint_every evaluate_every inception init_from init_step devices "
-    "member_batch distributed coordinator num_processes process_id".split()
+    "member_batch remat accumulate distributed coordinator num_processes process_id".split()
 )
 """The settings that may change when a run is continued. Those of devices and processes change its
 state by rounding errors only, and the others do not change it."""

@@ -99,7 +99,7 @@ def load_generator(
         if (which, seed, step, ema_width) != ("averaged", None, None, None):
             raise UsageError(
                 f"{path} is the folder of one generator: name the run directory to choose another "
-                "generator, seed or step"
+                "generator, seed, step or --ema-width"
             )
         return _load_saved(path, standardized)
     of_run = description.read(path / "config.json")
@@ -134,7 +134,7 @@ def _check_choice(path: Path, which: str, step: int | None, ema_width: float | N
     if ema_width is not None and which != "averaged":
         raise UsageError(f"--ema-width is for the averaged generator, not the {which} one")
     if ema_width is not None and step is not None:
-        raise UsageError("an average of another width is of the last step: leave out --step")
+        raise UsageError("--ema-width makes the average at the last step: leave out --step")
     if which == "best" and step is not None:
         raise UsageError("the best generator is of one step: leave out --step")
     if which == "best" and not (path / FOLDERS["best"]).is_dir():

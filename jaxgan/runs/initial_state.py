@@ -152,7 +152,7 @@ def _check_whole_state(
     if shapes(state) != shapes(found) or not same_profiles:
         raise UsageError(
             f"--init-with state needs the networks, loss and optimizers of {path}, with the same "
-            "settings: use --init-with parameters"
+            "settings, also --ema-profiles: use --init-with parameters"
         )
     found = jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(found))
 

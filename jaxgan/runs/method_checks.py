@@ -84,11 +84,11 @@ def _check_augmentation(config: Any) -> None:
         config.augment_images != 500_000 and config.augment_target is None,
         "--augment-images needs --augment-target",
     )
-    always = config.augment_target is None and config.augment_probability == 1
+    always = config.augment_target is None and 1 in probability
     refuse(
         config.pseudo_augmentation and always,
-        "--pseudo-augmentation needs --augment-target, or an --augment-probability below 1: else "
-        "the discriminator sees no real images",
+        "--pseudo-augmentation needs --augment-target, or an --augment-probability and a "
+        "--final-augment-probability below 1: else the discriminator sees no real images",
     )
 
 
@@ -117,16 +117,12 @@ def _check_accumulation(config: Any) -> None:
 
 
 def _check_stylegan2(config: Any) -> None:
-    by_recipe = config.recipe in ("stylegan2", "stylegan2_ada")
-    given = {
-        "--mapping-layers": config.mapping_layers != 8 and not by_recipe,
-        "--style-mixing": config.style_mixing != 0.9 and not by_recipe,
-        "--path-length": config.path_length,
-    }
-    for flag, changed in given.items():
+    for name, usual in (("mapping_layers", 8), ("style_mixing", 0.9), ("path_length", 0)):
+        flag = "--" + name.replace("_", "-")
         refuse(
-            changed and config.network != "stylegan2",
-            f"{flag} needs --network stylegan2, whose generator has styles",
+            getattr(config, name) != usual and config.network != "stylegan2",
+            f"{flag} needs --network stylegan2, whose generator has styles: remove it"
+            + (f", or give {flag} {usual} beside a recipe of stylegan2" if config.recipe else ""),
         )
     refuse(
         config.path_length_every != 4 and not config.path_length,

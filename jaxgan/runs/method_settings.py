@@ -55,8 +55,8 @@ class NetworkSettings:
     mapping_layers: Count = 8
     """number of layers of stylegan2 from latents to styles"""
     style_mixing: UnitInterval = 0.9
-    """probability, in training, that the last layers of stylegan2 get styles of other latents, from
-    a layer on that is drawn once for each batch"""
+    """probability, in training, of style mixing in stylegan2: the layers from a random one on get
+    the styles of other latents; there is one draw for each batch"""
     g_norm: NormName | None = None
     """normalization in the generator; if not given, batch for dcgan, resnet, maxout and stacked,
     spectral_batch (spectral norm of the weights and batch norm) for sagan and biggan, else none"""
@@ -69,7 +69,8 @@ class NetworkSettings:
     """pass class labels to both networks"""
     g_conditioning: Literal["embedding", "norm"] = "embedding"
     """how a conditional generator uses labels: an embedding of the class beside the latents, or a
-    scale and an offset for each class after every norm (conditional batch norm)"""
+    scale and an offset for each class after every norm (conditional batch norm); biggan always
+    passes embeddings to its norms, and stylegan2 to its mapping network"""
     d_conditioning: Literal["projection", "auxiliary_classifier", "data_to_data_cross_entropy"] = (
         "projection"
     )
@@ -81,8 +82,8 @@ class NetworkSettings:
     precision: Literal["float32", "bfloat16"] = "float32"
     """type that the networks compute in; parameters are float32"""
     remat: bool = False
-    """compute the values within the networks' blocks again for gradients, instead of keeping them
-    (rematerialization): less memory, more time"""
+    """compute the values within the blocks of resnet, sagan, biggan, stylegan2 or r3gan again for
+    gradients, instead of keeping them (rematerialization): less memory, more time"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +134,9 @@ class PenaltySettings:
     """weight of (gradient norm - 1)^2 around real images (DRAGAN: 10); 0 for none"""
     penalty_every: Count = 1
     """number of steps between the discriminator's updates with the gradient penalties above; above
-    1, these are separate updates, and the weights are multiplied by this number (StyleGAN2: 16); of
-    several members, such as seeds, all are computed in each step"""
+    1, these are separate updates, and the weights are multiplied by this number and by --d-steps
+    (StyleGAN2: 16); with several members, such as seeds, the penalties are computed in every step
+    and used when they are due, which saves no time"""
     path_length: Weight = 0.0
     """weight, in the generator's loss, of the squared difference between path lengths (how fast
     images change with their styles) and their average (StyleGAN2: 2); 0 for none"""
@@ -166,7 +168,7 @@ class PenaltySettings:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentationSettings:
-    """Augmentation of all images, real and generated, that the discriminator sees."""
+    """What the discriminator sees in the place of the images, and how often."""
 
     augment: tuple[AugmentationName, ...] = ()
     """differentiable augmentations; ada_geometry and ada_color each consist of several changes,
@@ -174,14 +176,15 @@ class AugmentationSettings:
     augment_probability: UnitInterval = 1.0
     """probability of each augmentation of each image"""
     pseudo_augmentation: bool = False
-    """show the discriminator generated images in the place of real ones, each with
-    --augment-probability (APA)"""
+    """replace real images by generated ones, each with the probability of --augment-probability or,
+    with --augment-target, the adaptive one (APA); outputs for real images in metrics include those
+    for the replaced ones"""
     augment_target: UnitInterval | None = None
     """target of the mean sign of the discriminator's outputs for real images: the probability of
-    augmentations starts at 0, rises while the mean is above the target, and falls while it is below
-    (ADA: 0.6); if not given, --augment-probability is used"""
+    augmentations starts at 0; every 4 steps, it rises if the mean sign is above the target, and
+    falls if it is below (ADA: 0.6); if not given, --augment-probability is used"""
     augment_images: Count = 500_000
-    """number of real images after which that probability can have risen from 0 to 1"""
+    """number of real images over which that probability can rise from 0 to 1"""
     instance_noise: Weight = 0.0
     """standard deviation of noise on all examples that the discriminator sees; 0 for none"""
 
@@ -194,7 +197,8 @@ class OptimizerSettings:
     """number of real images, and of generated ones, in a discriminator update"""
     accumulate: Count = 1
     """number of parts of a batch whose gradients are computed one after another and averaged, which
-    takes less memory; not with batch norm, or a loss that depends on the whole batch"""
+    takes less memory; not with batch norm, --network stylegan2, or losses and penalties that depend
+    on the whole batch, such as --top-k and --dragan"""
     d_steps: Count = 1
     """number of discriminator updates for each generator update"""
     fresh_generator_batch: bool = False
@@ -245,8 +249,9 @@ class AverageSettings:
     ema_warm_up: Fraction = 0.05
     """upper limit of the half-life as a fraction of the images seen so far; 0 for no limit"""
     ema_profiles: tuple[ProfileWidth, ...] = ()
-    """relative widths of further averages, of which every checkpoint keeps a snapshot; of these,
-    jaxgan.evaluate --ema-width makes averages of any width after the run (EDM2: 0.05 0.1)"""
+    """relative widths of further averages; every checkpoint adds a snapshot of them to profiles/,
+    and all snapshots are kept; from two widths, jaxgan.evaluate --ema-width makes averages of other
+    widths after the run (EDM2: 0.05 0.1)"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -176,7 +176,7 @@ def curve_panels(
         "loss": [("d_loss", "discriminator"), ("g_loss", "generator")],
         outputs.title: [("d_real", "real"), ("d_fake", "generated")],
         SHARES: [("d_real_positive", "real"), ("d_fake_positive", "generated")],
-        PROBABILITY: [("augment_probability", "of each")],
+        PROBABILITY: [("augment_probability", "each augmentation")],
         NORMS: [("d_grad_norm", "discriminator"), ("g_grad_norm", "generator")],
     }
     for metric in METRICS:

@@ -12,6 +12,9 @@ from jaxgan.errors import RunError, UsageError, first_line, system_reason
 from jaxgan.profiles import solve_weights
 
 FOLDER = "profiles"
+NAMES = "[0-9]*.safetensors"
+LARGEST_ERROR = 0.1
+"""The largest difference of a profile from the wanted one, relative to the norm of the latter."""
 
 
 def save_profiles(
@@ -29,29 +32,41 @@ def save_profiles(
 
 def last_snapshot(run: Path) -> int:
     """Returns the step of the last snapshot of a run, 0 if there is none."""
-    return max((int(file.stem) for file in (run / FOLDER).glob("*.safetensors")), default=0)
+    return max((int(file.stem) for file in (run / FOLDER).glob(NAMES)), default=0)
 
 
 def make_average(run: Path, width: float, index: int = 0) -> tuple[Any, int]:
     """Returns the parameters of an average of any width up to the last snapshot, and its step.
 
     width: relative, see `jaxgan.profiles`. index: of the member.
-    Raises `UsageError` for a run without snapshots, and `RunError` for one that is damaged.
+    Raises `UsageError` for a run without snapshots, or with too few for the width, and `RunError`
+    for a snapshot that is damaged, and for a member without any.
     """
-    files = sorted((run / FOLDER).glob("*.safetensors"))
+    files = sorted((run / FOLDER).glob(NAMES))
     if not files:
         raise UsageError(
             f"{run} has no snapshots of averages: train with --ema-profiles 0.05 0.1, from which "
             "averages of any width can be made"
         )
-    steps = {file: np.atleast_1d(_read(file).about["steps"]) for file in files}
-    several = len(steps[files[0]]) > 1
+    steps = {file: _read(file).about["steps"] for file in files}
+    several = isinstance(steps[files[0]], list)
     # A member that was frozen has the same snapshot several times.
-    by_step = {int(own[index]): file for file, own in steps.items()}
+    by_step = {own[index] if several else own: file for file, own in steps.items()}
+    by_step.pop(0, None)
+    if not by_step:
+        raise RunError(f"{run} has no average of a member that was frozen in its first step")
     widths = _read(files[0]).about["widths"]
     stored = [(step, own) for step in by_step for own in widths]
     last = max(by_step)
-    weights = iter(solve_weights(stored, (last, width)))
+    found, error = solve_weights(stored, (last, width))
+    if error > LARGEST_ERROR:
+        raise UsageError(
+            f"an average of width {width:g} cannot be made from {len(by_step)} snapshots of width "
+            f"{' and '.join(f'{own:g}' for own in widths)} (its profile would differ by "
+            f"{error:.0%}): choose a width nearer to these or, in training, a smaller "
+            "--checkpoint-every"
+        )
+    weights = iter(found)
     total: Any = None
     for file in by_step.values():
         content = _read(file)

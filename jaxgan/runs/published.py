@@ -137,7 +137,7 @@ CHOSEN = (
         "sagan",
         "Zhang et al. 2019, Self-attention GANs",
         "CIFAR-10 FID 10.35 (StudioGAN)",
-        **CGAN | {"network": "sagan", "d_steps": 1, "batch_size": 256},
+        **CGAN | {"network": "sagan", "d_steps": 1, "batch_size": 256, "decay_steps": None},
         g_learning_rate=1e-4,
         d_learning_rate=4e-4,
     ),
