@@ -1,3 +1,3 @@
 """A pure-JAX, functional research codebase for generative adversarial networks."""
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"
