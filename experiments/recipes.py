@@ -29,7 +29,7 @@ CHANGES = {
     "resnet": "--width 16",
     "sagan": "--width 16 --batch-size 64",
     "biggan": "--width 8",
-    "stylegan2": "--width 32 --batch-size 32",
+    "stylegan2": "--width 32 --batch-size 32 --ema-half-life 1000",
     "r3gan": "--width 32 --batch-size 64 --precision float32 --burn-in 50000 "
     "--ema-half-life 10000 --augment-probability 0.05",
 }

@@ -20,7 +20,7 @@ sys.path.append(str(ROOT))  # At the end: jaxgan itself is the installed one.
 
 from experiments import losses, record, tables, verify  # noqa: E402
 
-NAMES = ("ablation", "losses", "mixtures", "mnist", "stacked_mnist")
+NAMES = ("ablation", "limited_data", "losses", "mixtures", "mnist", "stacked_mnist")
 LINES = {name: record.read_lines(record.RESULTS / f"{name}.jsonl") for name in tables.NAMES}
 
 
