@@ -6,15 +6,15 @@ Claim of Karras et al. 2020 ("Training generative adversarial networks with limi
 with few images, FID rises again after some time, since the discriminator overfits; with adaptive
 augmentation it does not. Jiang et al. 2021 ("Deceive D") claim the same of APA.
 
-A dcgan without labels of 6,000 of the 60,000 training images (`--train-examples`), with the
-non-saturating loss and a weak R1, three seeds, compared with the test split after each number of
+An mlp without labels of 6,000 of the 60,000 training images (`--train-examples`), with the
+non-saturating loss, three seeds, compared with the test split after each number of
 steps. ADA has its geometric and color augmentations; their probability, and the share of images that
 APA replaces, follow the mean sign of the discriminator's outputs for real images (target 0.6), and
 rise from 0 to 1 in at least 100,000 images, a fifth of the papers' number, as the runs are short.
 
-Not measured in full yet. Of first runs with a dcgan of width 16, none overfits within 8,000 steps: the
-mean sign of the outputs for real images falls to 0.2, so the probability of ADA stays at 0, or, in one
-seed of three, is held where the sign is 0.6. A longer or a wider run is needed to test the claim.
+Not measured in full yet. In a first run without augmentation, FID against training images falls to 3.6
+after 10,000 steps and rises to 15 after 30,000, while the mean sign rises from 0.4 to 0.7. (A dcgan of
+width 16 does not overfit within 8,000 steps.)
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from jaxgan.runs.config import Config
 
 SEEDS = 3
 EXAMPLES = 6_000
-STEPS = (1_000, 2_000, 4_000, 8_000)
+STEPS = (5_000, 10_000, 20_000, 30_000)
 """Numbers of steps after which a run is evaluated."""
 FEEDBACK = {"augment_target": 0.6, "augment_images": 100_000}
 METHODS = {
@@ -63,10 +63,8 @@ def limited_data(options: Options) -> None:
             config = Config(
                 dataset="mnist",
                 train_examples=EXAMPLES,
-                network="dcgan",
-                width=16,
-                d_norm="none",
-                r1=0.1,
+                network="mlp",
+                learning_rate=5e-4,
                 steps=steps,
                 sample_every=steps,
                 checkpoint_every=steps,
