@@ -11,6 +11,7 @@ from jaxgan.errors import RunError, UsageError
 from jaxgan.profiles import exponent_of_width, solve_weights, update_profiles
 from jaxgan.runs.description import read
 from jaxgan.runs.generators import load_generator
+from jaxgan.runs.profile_files import make_average, save_profiles
 from jaxgan.runs.states import read_state
 from jaxgan.trees import leaves_by_path
 
@@ -82,6 +83,19 @@ def test_a_run_keeps_snapshots_at_its_checkpoints(tmp_path, seeds):
     (config.out / "profiles" / names[1]).write_bytes(b"no tensors")
     with pytest.raises(RunError, match="000000040.safetensors cannot be read"):
         load_generator(config.out, ema_width=0.1)
+
+
+def test_snapshots_of_a_frozen_member_are_those_until_then(tmp_path):
+    """The second member was frozen after four steps, and the third one in its first step."""
+    for step in (4, 8):
+        averages = [{"params": np.array([step, 4.0, 0.0])} for _ in WIDTHS]
+        save_profiles(tmp_path, np.array([step, 4, 0]), averages, WIDTHS)
+    assert make_average(tmp_path, 0.1, 0)[1] == 8
+    found, last = make_average(tmp_path, 0.1, 1)
+    np.testing.assert_allclose(found["params"], 4.0, rtol=1e-6)
+    assert last == 4
+    with pytest.raises(RunError, match="no average of a member that was frozen in its first step"):
+        make_average(tmp_path, 0.1, 2)
 
 
 def test_averages_of_any_width_are_evaluated(tmp_path, capsys):

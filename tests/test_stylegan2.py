@@ -14,7 +14,7 @@ from jax import lax
 from jaxgan.errors import UsageError
 from jaxgan.gan import gan
 from jaxgan.lazy import LazyPenalties, PathLength, measure_path_lengths
-from jaxgan.losses import no_loss, r1
+from jaxgan.losses import LossInputs, no_loss, r1
 from jaxgan.networks import NetworkOptions, stylegan2
 from jaxgan.networks.resampling import blur
 from jaxgan.networks.stylegan2_layers import (
@@ -24,6 +24,8 @@ from jaxgan.networks.stylegan2_layers import (
     StyleConv,
     append_minibatch_stddev,
 )
+from jaxgan.runs.build_loss import build_lazy_penalties
+from jaxgan.runs.config import Config
 from jaxgan.sampling import with_noise
 
 KEY = jax.random.key(0)
@@ -247,6 +249,17 @@ def test_lazy_penalties_have_updates_of_their_own():
             found.params,
             expected,
         )
+
+
+def test_lazy_weights_are_multiplied_by_the_updates_between():
+    config = Config(r1=0.5, penalty_every=4, d_steps=3)
+    inputs = LossInputs(draw(4, 2, 2, 1), draw(4, 2, 2, 1), KEY, jnp.int32(0))
+    critic = lambda key, images: jnp.square(images).sum(axis=(1, 2, 3))
+    usual, lazy = (
+        loss.discriminator(critic, inputs)[0]
+        for loss in (r1(no_loss(), 0.5), build_lazy_penalties(config, config).loss)
+    )
+    np.testing.assert_allclose(lazy, 12 * usual, rtol=1e-6)
 
 
 def test_lazy_penalties_are_refused_with_batch_norm():

@@ -162,6 +162,7 @@ class Mapping(nn.Module):
         if self.num_classes is not None:
             classes = class_embedding(labels, self.num_classes, self.features, deviation=1.0)
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            # A linear layer of one-hot classes has weights as in `Linear`.
             parts.append(normalize_length(classes / np.sqrt(self.num_classes) + bias))
         x = jnp.concatenate(parts, axis=1)
         for _ in range(self.layers):
