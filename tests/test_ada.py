@@ -155,3 +155,20 @@ def test_the_probability_is_logged(tmp_path):
     assert set(found.tolist()) == {0.0, 0.5, 1.0}
     assert ("augment_probability", "each augmentation") in curve_panels(feedback)[PROBABILITY]
     assert PROBABILITY not in curve_panels(fixed)
+
+
+def test_gradients_of_interpolations():
+    """Gradients are the transpose of the interpolation, which is linear; its transpose as well."""
+    places = jax.random.uniform(jax.random.key(1), (2, 4, 5, 6), minval=-3, maxval=11)
+    interpolate = lambda images: ada.interpolate(images, *places)
+    values = jax.random.normal(jax.random.key(2), (4, 5, 6, 3))
+    _, transpose = jax.vjp(interpolate, IMAGES)
+    (spread,) = transpose(values)
+    close = lambda found, expected: np.testing.assert_allclose(found, expected, rtol=1e-4)
+    close((spread * IMAGES).sum(), (values * interpolate(IMAGES)).sum())
+    _, twice = jax.vjp(lambda values: transpose(values)[0], values)
+    np.testing.assert_allclose(twice(IMAGES)[0], interpolate(IMAGES), rtol=1e-5, atol=1e-5)
+    # Outside of an image, there is nothing: values there have no effect.
+    outside = [jnp.full((4, 5, 6), place) for place in (-1.0, 8.0)]
+    _, transpose = jax.vjp(lambda images: ada.interpolate(images, *outside), IMAGES)
+    assert not np.any(transpose(values)[0])
