@@ -29,11 +29,14 @@ SEEDS = 3
 EXAMPLES = 6_000
 STEPS = (5_000, 10_000, 20_000, 30_000)
 """Numbers of steps after which a run is evaluated."""
-FEEDBACK = {"augment_target": 0.6, "augment_images": 100_000}
+ADA = {"augment": ("ada_geometry", "ada_color"), "augment_images": 100_000}
+APA = {"pseudo_augmentation": True, "augment_images": 100_000}
 METHODS = {
     "none": {},
-    "ADA": FEEDBACK | {"augment": ("ada_geometry", "ada_color")},
-    "APA": FEEDBACK | {"pseudo_augmentation": True},
+    "ADA, target 0.4": ADA | {"augment_target": 0.4},
+    "APA, target 0.4": APA | {"augment_target": 0.4},
+    "ADA, target 0.6": ADA | {"augment_target": 0.6},
+    "APA, target 0.6": APA | {"augment_target": 0.6},
 }
 """Settings of the augmentations."""
 COLUMNS = {"fid": (2, 1), "precision": (2, 1), "recall": (2, 1)}
@@ -57,7 +60,7 @@ def limited_data(options: Options) -> None:
     results = record.Record("limited_data", options)
     lengths, seeds, methods = options.steps, options.seeds, options.methods
     if options.smoke:
-        lengths, seeds, methods = (2, 4), 1, ("ADA",)
+        lengths, seeds, methods = (2, 4), 1, ("ADA, target 0.4",)
     for method in methods:
         for steps in lengths:
             config = Config(
