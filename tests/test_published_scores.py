@@ -292,6 +292,29 @@ def test_copies_of_training_images_are_found(trained, mine, monkeypatch):
     np.testing.assert_array_equal(drawn.closest.indices, distances[first].argmin(axis=1))
 
 
+def test_copies_are_of_examples_that_the_run_was_trained_on(mine):
+    """With `--train-examples`, a training image that was not used is no copy."""
+    trained_on, _ = data.load("digits", train_examples=200)
+    about = describe_run(Config(dataset="digits", train_examples=200), trained_on)
+    settings = Settings(300, extractor=load_function(mine), nearest=True)
+    known = reference.load_reference(about, settings)
+    digest = lambda part: [hash(np.asarray(image).tobytes()) for image in part.images]
+    used, train = digest(known.neighbors.examples), digest(known.splits.train)
+    # Every fifth digit is for testing, also of those that were used.
+    assert 130 < len(used) < 190
+    assert set(used) == set(digest(trained_on)) & set(train)
+    images = known.splits.train.convert(known.splits.train.take(np.arange(len(train)))).images
+    copied = np.isin(train, used)
+    own, others = (np.asarray(images)[which] for which in (copied, ~copied))
+    scores = [
+        score_samples(known, part, known.protocol.extract_features(part)).metrics
+        for part in (own, others)
+    ]
+    assert (scores[0]["copies"], scores[0]["train_distance"]) == (1, 0)
+    assert scores[1]["copies"] < 0.1
+    assert scores[1]["train_distance"] > 0.5
+
+
 def test_closest_samples_are_drawn(trained, mine, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

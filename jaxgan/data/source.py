@@ -36,9 +36,9 @@ class Opened(NamedTuple):
     """A data set that was found and can be loaded.
 
     fingerprint: that of the data for training. remarks: what the user should know.
-    load: function from "train", "test" or None to a `Dataset`. None is for the data that a GAN is
-    trained on. "train" and "test" are in memory, with images that are not padded. own_test: whether
-    the data have a test split of their own.
+    load: function from "train", "used", "test" or None to a `Dataset`. None is for the data that a
+    GAN is trained on. The splits are in memory, with images that are not padded; "used" is the part
+    of "train" that a GAN is trained on. own_test: whether the data have a test split of their own.
     """
 
     fingerprint: str
@@ -69,16 +69,19 @@ class Source(NamedTuple):
 def open_source(source: Source, settings: DataSettings) -> Opened:
     """Returns a source, ready to be loaded with some settings.
 
-    Raises `UsageError` for an `image_size` of data without images, and as `choose_examples` does.
+    Raises `UsageError` for an `image_size` of data without images, and as `choose_indices` does.
     """
     if settings.image_size is not None and source.statistics is not None:
         raise UsageError(f"--image-size needs images, and {source.name} has none")
-    used = source
+    used, chosen = source, None
     if settings.train_examples is not None:
-        used = choose_examples(source, settings.train_examples)
+        chosen = choose_indices(source, settings.train_examples)
+        used = choose_examples(source, chosen)
 
     def load(split: str | None) -> Dataset:
-        return make_dataset(used, settings) if split is None else take_part(source, split)
+        if split is None:
+            return make_dataset(used, settings)
+        return take_part(source, "train", chosen) if split == "used" else take_part(source, split)
 
     remarks = source.remarks
     if source.statistics is not None and not source.statistics.deviation.all():
@@ -87,23 +90,27 @@ def open_source(source: Source, settings: DataSettings) -> Opened:
     return Opened(used.fingerprint, load, remarks, source.open_test is not None)
 
 
-def choose_examples(source: Source, count: int) -> Source:
-    """Returns a source with a number of its examples, chosen at random, always the same ones.
+def choose_indices(source: Source, count: int) -> np.ndarray:
+    """Returns indices `[count]` of examples, chosen at random, always the same ones, ascending.
 
     Raises `UsageError` if there are fewer.
     """
-    examples, labels = source.examples, source.labels
-    if count == len(examples):
-        return source
-    if count > len(examples):
+    available = len(source.examples)
+    if count > available:
         raise UsageError(
-            f"--train-examples {count:,} is more than {source.name} has: {len(examples):,}"
+            f"--train-examples {count:,} is more than {source.name} has: {available:,}"
         )
-    order = np.random.Generator(np.random.PCG64(2)).permutation(len(examples))
-    chosen = np.sort(order[:count])
-    known = hashlib.sha256(f"{source.fingerprint} {count}".encode()).hexdigest()
+    return np.sort(np.random.Generator(np.random.PCG64(2)).permutation(available)[:count])
+
+
+def choose_examples(source: Source, chosen: np.ndarray) -> Source:
+    """Returns a source with the examples at the indices that `choose_indices` returned."""
+    labels = source.labels
+    if len(chosen) == len(source.examples):
+        return source
+    known = hashlib.sha256(f"{source.fingerprint} {len(chosen)}".encode()).hexdigest()
     return source._replace(
-        examples=take_rows(examples, chosen),
+        examples=take_rows(source.examples, chosen),
         labels=None if labels is None else labels[chosen],
         fingerprint=known,
     )
@@ -200,9 +207,10 @@ def lies_on_disk(name: str, examples: Rows, nbytes: int, data_in: str) -> bool:
     return False
 
 
-def take_part(source: Source, split: str) -> Images | FloatArrays:
+def take_part(source: Source, split: str, among: np.ndarray | None = None) -> Images | FloatArrays:
     """Returns the training or the test split in memory or, of large data, a random part of it.
 
+    among: indices of the source's examples, to which the training split is limited.
     Data without a test split are put in a fixed random order; every fifth example is for testing.
     Raises `UsageError` for data that cannot be split.
     """
@@ -216,6 +224,8 @@ def take_part(source: Source, split: str) -> Images | FloatArrays:
         order = np.random.Generator(np.random.PCG64(0)).permutation(count)
         test = np.arange(count) % PARTS == 0
         indices = order[test if split == "test" else ~test]
+    if among is not None:
+        indices = indices[np.isin(indices, among)]
     row_bytes = prod(chosen.examples.shape[1:]) * chosen.examples.dtype.itemsize
     limit = max(MIN_EXAMPLES, EVALUATION_BYTES // row_bytes)
     complete = len(indices) == len(chosen.examples) <= limit

@@ -23,7 +23,7 @@ def draw_nearest(directory: Path, reference: Reference, closest: Closest | None)
     train = reference.splits.train
     if closest is None or not isinstance(train, Images):
         return
-    rows = jax.tree.map(jnp.asarray, train.take(closest.indices))
+    rows = jax.tree.map(jnp.asarray, reference.neighbors.examples.take(closest.indices))
     samples = crop(closest.samples, train.shape)
     images = np.concatenate([samples, np.asarray(train.convert(rows).images)])
     plots.save_samples(directory / NAME, images, len(train.shape), columns=len(samples))

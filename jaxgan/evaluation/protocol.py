@@ -37,12 +37,14 @@ class Features(NamedTuple):
 class Splits(NamedTuple):
     """The data of a run: its training and its test split, images without padding.
 
-    own_test: whether the data came with a test split; else it is a part of the training data.
+    own_test: whether the data came with a test split; else it is a part of the training data. used:
+    the part of the training split that the run was trained on, None if all of it.
     """
 
     train: Dataset
     test: Dataset
     own_test: bool = False
+    used: Dataset | None = None
 
 
 class Protocol(NamedTuple):

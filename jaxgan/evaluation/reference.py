@@ -58,10 +58,12 @@ class Settings(NamedTuple):
 class Neighbors(NamedTuple):
     """The training examples that samples may be copies of.
 
-    train: the features `[n, d]` of the whole training split, in its order. test_distances: `[m]`,
-    from those of the whole test split to the nearest ones of the training split.
+    examples: those of the training split that the run was trained on. train: their features
+    `[n, d]`. test_distances: `[m]`, from the features of the whole test split to the nearest ones
+    of these.
     """
 
+    examples: Dataset
     train: np.ndarray
     test_distances: np.ndarray
 
@@ -145,7 +147,8 @@ def check_settings(settings: Settings, train: Dataset) -> None:
 
 def make_remarks(reference: Reference) -> list[str]:
     """Returns what the user should know of the accuracy of the metrics."""
-    settings, (train, _, own_test) = reference.settings, reference.splits
+    settings, splits = reference.settings, reference.splits
+    train, own_test = splits.train, splits.own_test
     remarks = []
     if train.num_examples is not None and not own_test:
         shared = "evaluating on a fifth of the training examples"
@@ -169,8 +172,9 @@ def make_remarks(reference: Reference) -> list[str]:
 
 def find_neighbors(protocol: Protocol, splits: Splits) -> Neighbors:
     """Returns the training examples that samples may be copies of; their features are cached."""
-    train, test = (extract_split(protocol, part) for part in (splits.train, splits.test))
-    return Neighbors(train, nearest_in(test, train)[0])
+    examples = splits.train if splits.used is None else splits.used
+    train, test = (extract_split(protocol, part) for part in (examples, splits.test))
+    return Neighbors(examples, train, nearest_in(test, train)[0])
 
 
 def load_splits(run: Description) -> Splits:
@@ -180,7 +184,8 @@ def load_splits(run: Description) -> Splits:
     """
     config = dataclasses.replace(run.config, data_in="auto")
     opened = open_same_data(run._replace(config=config))
-    return Splits(opened.load("train"), opened.load("test"), opened.own_test)
+    used = None if config.train_examples is None else opened.load("used")
+    return Splits(opened.load("train"), opened.load("test"), opened.own_test, used)
 
 
 def limit_samples(protocol: Protocol, samples: int, parts: tuple[Dataset, ...]) -> int:
@@ -208,7 +213,8 @@ def _score_other_split(reference: Reference) -> tuple[dict[str, float], list[str
     train, conditional = reference.splits.train, settings.conditional
     known = f"{train.fingerprint} {reference.splits.test.fingerprint} scores"
     statistics = None if settings.statistics is None else settings.statistics.digest
-    options = f"{conditional} {reference.count} {settings.against} {statistics} {settings.nearest}"
+    near = reference.neighbors is not None and reference.neighbors.examples.fingerprint
+    options = f"{conditional} {reference.count} {settings.against} {statistics} {near}"
     options += "" if settings.cas else " without CAS"
     name = f"{known} {options} {' '.join(BY_NAME)}"  # A metric that is added has no cached score.
     split = "test" if settings.against == "train" else "train"
