@@ -12,7 +12,7 @@ from pathlib import Path
 
 from experiments import record
 
-NAMES = ("mixtures", "losses", "stacked_mnist", "mnist", "ablation")
+NAMES = ("mixtures", "losses", "stacked_mnist", "mnist", "ablation", "limited_data")
 """The experiments with results and a function `make_table`."""
 HEADING = "Results (`python -m experiments.tables`):\n"
 FOLDER = Path(__file__).parent
