@@ -30,16 +30,16 @@ With WGAN-GP and DRAGAN, the dcgan's discriminator has no batch norm, and with o
 
 Results (`python -m experiments.tables`):
 
-| network | loss | rate | seeds | FID | precision | recall | FID above the best | published (other FID) | state_sha256 (first seed) |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
-| mlp of width 128 | DRAGAN | 0.001 | 5 | 2.41 ± 0.08 | 0.71 ± 0.00 | 0.59 ± 0.01 |  | 7.6 ± 0.4 | d4c911b9e54e |
-| mlp of width 128 | least_squares | 0.001 | 5 | 2.89 ± 0.08 | 0.68 ± 0.01 | 0.54 ± 0.00 | 0.48 (0.24 to 0.65) | 7.8 ± 0.6 | f3322b7aa5d8 |
-| mlp of width 128 | hinge | 0.001 | 5 | 3.04 ± 0.06 | 0.67 ± 0.01 | 0.48 ± 0.01 | 0.63 (0.43 to 0.76) |  | f58fcb3a05ef |
-| mlp of width 128 | non_saturating | 0.001 | 5 | 3.07 ± 0.18 | 0.69 ± 0.01 | 0.53 ± 0.03 | 0.66 (0.31 to 0.98) | 6.8 ± 0.5 | 65df5debdd73 |
-| mlp of width 128 | WGAN-GP | 0.0002 | 5 | 5.34 ± 0.13 | 0.67 ± 0.01 | 0.45 ± 0.01 | 2.93 (2.65 to 3.19) | 20.3 ± 5.0 | 2ade5d24097d |
-| mlp of width 128 | relativistic | 0.0005 | 5 | 8.72 ± 0.71 | 0.68 ± 0.02 | 0.16 ± 0.07 | 6.31 (4.97 to 7.66) |  | 9660832e90d0 |
-| mlp of width 128 | clipped WGAN | 0.0002 | 5 | 13.29 ± 1.65 | 0.67 ± 0.04 | 0.16 ± 0.04 | 10.88 (9.06 to 14.13) | 6.7 ± 0.4 | 862eff2fd24d |
-| mlp of width 128 | minimax | 0.001 | 5 | 15.66 ± 13.08 | 0.76 ± 0.06 | 0.44 ± 0.11 | 13.25 (0.01 to 39.37) | 9.8 ± 0.9 | a6379c0eb33b |
+| network | epochs | loss | rate | seeds | FID | precision | recall | FID above the best | published (other FID) | state_sha256 (first seed) |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| mlp of width 128 | 20 | DRAGAN | 0.001 | 5 | 2.41 ± 0.08 | 0.71 ± 0.00 | 0.59 ± 0.01 |  | 7.6 ± 0.4 | d4c911b9e54e |
+| mlp of width 128 | 20 | least_squares | 0.001 | 5 | 2.89 ± 0.08 | 0.68 ± 0.01 | 0.54 ± 0.00 | 0.48 (0.24 to 0.65) | 7.8 ± 0.6 | f3322b7aa5d8 |
+| mlp of width 128 | 20 | hinge | 0.001 | 5 | 3.04 ± 0.06 | 0.67 ± 0.01 | 0.48 ± 0.01 | 0.63 (0.43 to 0.76) |  | f58fcb3a05ef |
+| mlp of width 128 | 20 | non_saturating | 0.001 | 5 | 3.07 ± 0.18 | 0.69 ± 0.01 | 0.53 ± 0.03 | 0.66 (0.31 to 0.98) | 6.8 ± 0.5 | 65df5debdd73 |
+| mlp of width 128 | 20 | WGAN-GP | 0.0002 | 5 | 5.34 ± 0.13 | 0.67 ± 0.01 | 0.45 ± 0.01 | 2.93 (2.65 to 3.19) | 20.3 ± 5.0 | 2ade5d24097d |
+| mlp of width 128 | 20 | relativistic | 0.0005 | 5 | 8.72 ± 0.71 | 0.68 ± 0.02 | 0.16 ± 0.07 | 6.31 (4.97 to 7.66) |  | 9660832e90d0 |
+| mlp of width 128 | 20 | clipped WGAN | 0.0002 | 5 | 13.29 ± 1.65 | 0.67 ± 0.04 | 0.16 ± 0.04 | 10.88 (9.06 to 14.13) | 6.7 ± 0.4 | 862eff2fd24d |
+| mlp of width 128 | 20 | minimax | 0.001 | 5 | 15.66 ± 13.08 | 0.76 ± 0.06 | 0.44 ± 0.11 | 13.25 (0.01 to 39.37) | 9.8 ± 0.9 | a6379c0eb33b |
 
 Measured on 1 core (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 80 runs, 114 minutes.
 """
@@ -167,10 +167,11 @@ def bootstrap(differences: np.ndarray) -> tuple[float, float, float]:
 
 
 def make_table(lines: list[dict]) -> record.Table:
-    """Returns the table of the results, for each network from the best loss to the worst."""
-    rows, lines = [], record.merge_runs(lines)
-    for network in dict.fromkeys(line["network"] for line in lines):
-        tested = [line for line in lines if (line["network"], line["part"]) == (network, "test")]
+    """Returns the table of the results, for each network and length from the best loss to the worst."""
+    rows, lines = [], [line for line in record.merge_runs(lines) if line["part"] == "test"]
+    length_of = lambda line: (line["network"], line["settings"].get("steps", Config.steps))
+    for network, steps in dict.fromkeys(map(length_of, lines)):
+        tested = [line for line in lines if length_of(line) == (network, steps)]
         tested = [line for line in tested if record.scores_of(line, "fid")]
         tested.sort(key=lambda line: statistics.fmean(record.scores_of(line, "fid").values()))
         for line in tested:
@@ -179,12 +180,13 @@ def make_table(lines: list[dict]) -> record.Table:
                 for metric in ("fid", "precision", "recall")
             ]
             rate = f"{line['settings'].get('learning_rate', 2e-4):g}"
+            first = [network, f"{steps * BATCH / IMAGES:.3g}", line["loss"], rate]
             seeds = record.count_seeds(line, "fid")
             apart = "" if line is tested[0] else format_difference(line, tested[0])
             published = PUBLISHED.get(line["loss"], "")
             digest = record.short_digest(line)
-            rows.append([network, line["loss"], rate, seeds, *scores, apart, published, digest])
-    titles = ["network", "loss", "rate", "seeds", "FID", "precision", "recall"]
+            rows.append([*first, seeds, *scores, apart, published, digest])
+    titles = ["network", "epochs", "loss", "rate", "seeds", "FID", "precision", "recall"]
     more = ["FID above the best", "published (other FID)", "state_sha256 (first seed)"]
     return record.Table([*titles, *more], rows)
 

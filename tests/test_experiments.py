@@ -255,20 +255,23 @@ def test_bootstrap_resamples_pairs():
 
 
 def test_losses_are_ranked_by_their_fid():
-    def line(loss: str, seed: int, fid: float, **diverged) -> dict:
+    def line(loss: str, seed: int, fid: float, steps=1_875, **diverged) -> dict:
         scores = {str(seed): {"fid": fid, "precision": 0.5, "recall": 0.5}}
         names = {"network": "mlp", "loss": loss, "part": "test", "state_sha256": f"{loss}{seed}"}
-        return {**names, "scores": scores, "settings": {"seed": seed}, "diverged": diverged}
+        settings = {"seed": seed, "steps": steps}
+        return {**names, "scores": scores, "settings": settings, "diverged": diverged}
 
     lines = [line("hinge", k, fid) for k, fid in enumerate((3, 4, 5, 4))]
     lines.append(line("hinge", 4, 99, **{"4": "at step 9"}))
     lines += [line("minimax", k, fid) for k, fid in enumerate((2, 3, 4, 3, 3))]
+    # Runs of another length are not compared with these.
+    lines.append(line("DRAGAN", 0, 1, steps=18_750))
     rows = losses.make_table(lines).rows
-    assert [row[1] for row in rows] == ["minimax", "hinge"]
-    assert rows[0][3:5] == ["5", "3.00 ± 0.32"]
-    assert rows[1][3] == "4 of 5"
-    assert rows[1][7] == "1.00 (1.00 to 1.00)"
-    assert [row[-1] for row in rows] == ["minimax0", "hinge0"]
+    assert [row[1:3] for row in rows] == [["2", "minimax"], ["2", "hinge"], ["20", "DRAGAN"]]
+    assert rows[0][4:6] == ["5", "3.00 ± 0.32"]
+    assert rows[1][4] == "4 of 5"
+    assert [row[8] for row in rows] == ["", "1.00 (1.00 to 1.00)", ""]
+    assert [row[-1] for row in rows] == ["minimax0", "hinge0", "DRAGAN0"]
 
 
 def test_pairs_are_those_of_the_same_seeds():
