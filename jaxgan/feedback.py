@@ -47,8 +47,7 @@ def update_feedback(
     """Returns the state of the feedback after a step; unchanged without feedback.
 
     real_logits: outputs for this device's real images of the last discriminator update, and for the
-    generated ones that replaced some of them. count:
-    number of its real images in the step.
+    generated ones that replaced some of them. count: number of its real images in the step.
     """
     if feedback is None:
         return state
