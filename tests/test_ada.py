@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import small
+from helpers import read_json, small
 
 from jaxgan import ada, train
 from jaxgan.augment import make_augmentation
@@ -155,6 +155,20 @@ def test_the_probability_is_logged(tmp_path):
     assert set(found.tolist()) == {0.0, 0.5, 1.0}
     assert ("augment_probability", "each augmentation") in curve_panels(feedback)[PROBABILITY]
     assert PROBABILITY not in curve_panels(fixed)
+
+
+def test_continued_runs_keep_the_logged_probability(tmp_path):
+    """The lines of the first part are read and written again; the summary has the mean of seeds."""
+    settings = {"width": 8, "batch_size": 8, "log_every": 1, "seeds": 2, "steps": 8}
+    settings |= {"augment": ("translation",), "augment_target": 0.0, "augment_images": 64}
+    train.main(small(tmp_path / "whole", **settings))
+    train.main(small(tmp_path / "parts", **settings | {"steps": 5}))
+    train.main(small(tmp_path / "parts", **settings))
+    whole, parts = ((tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts"))
+    assert parts == whole
+    summary = read_json(tmp_path / "parts" / "summary.json")
+    last = [of["final"]["augment_probability"] for of in summary["seeds"].values()]
+    assert summary["mean"]["augment_probability"] == np.mean(last)
 
 
 def test_gradients_of_interpolations():

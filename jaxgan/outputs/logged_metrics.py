@@ -8,10 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.runs.metrics_log import SCORES, member_of
-from jaxgan.state import FeedbackMetrics
-
-NAMES = {*FeedbackMetrics._fields, *SCORES}
+from jaxgan.runs.metrics_log import NAMES, member_of
 
 
 class LoggedMetrics(NamedTuple):

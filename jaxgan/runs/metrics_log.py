@@ -11,12 +11,14 @@ import numpy as np
 
 from jaxgan.errors import RunError
 from jaxgan.files import write_text
-from jaxgan.gan import Metrics
 from jaxgan.metrics import METRICS
 from jaxgan.parallel.chunks import Chunk
+from jaxgan.state import FeedbackMetrics
 
 SCORES = tuple(dict.fromkeys(metric.name for metric in METRICS if metric.quick))
 """The scores in lines of steps at which the generator was evaluated."""
+NAMES = {*FeedbackMetrics._fields, *SCORES}
+"""What a line may have beside its step and its member."""
 REQUIRED = ("d_loss", "g_loss")
 """What every line has beside its step, whatever version of jaxgan wrote it."""
 
@@ -39,7 +41,7 @@ class MetricsLog:
         """
         labels = [*self.labels[0]] if self.labels else []
         required = ("step", *labels, *REQUIRED)
-        known = {*required, *Metrics._fields, *SCORES}
+        known = {*required, *NAMES}
         as_number = lambda name, value: value if name in labels else value + 0
         lines = self.path.read_bytes().splitlines() if self.path.exists() else []
         rows = []

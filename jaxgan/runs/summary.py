@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from jaxgan.gan import Metrics
 from jaxgan.runs.axes import labels_of, names_of
 from jaxgan.runs.config import Config
 from jaxgan.runs.metrics_log import member_of
+from jaxgan.state import FeedbackMetrics
 
 
 def mean_and_std(
@@ -53,4 +53,4 @@ def summarize_members(
             finals.append(final)
     if config.axes:
         return {"members": results}
-    return {"seeds": results, **mean_and_std(finals, Metrics._fields)}
+    return {"seeds": results, **mean_and_std(finals, FeedbackMetrics._fields)}
