@@ -6,6 +6,10 @@ Claim of Karras et al. 2020 ("Training generative adversarial networks with limi
 with few images, FID rises again after some time, since the discriminator overfits; with adaptive
 augmentation it does not. Jiang et al. 2021 ("Deceive D") claim the same of APA.
 
+Answer: yes, with a target that fits the network. Between 10,000 and 30,000 steps, FID rises from 4.4 to
+15.8 without augmentation, from 4.1 to 7.6 with APA, and from 3.7 to 4.5 with ADA, which thus nearly
+stops the rise. With the papers' target, APA stops little of it.
+
 A GAN without labels is trained on 6,000 of the 60,000 training images (`--train-examples`): an mlp
 with the non-saturating loss, three seeds. Samples after each number of steps are compared with the test
 split. ADA has its geometric and color augmentations. Their probability, and the share of images that
@@ -23,12 +27,20 @@ Results (`python -m experiments.tables`):
 | none | 10,000 | 3 | 4.36 ± 0.23 | 0.76 ± 0.00 | 0.63 ± 0.00 | f0fac6af2e5d |
 | none | 20,000 | 3 | 7.65 ± 0.10 | 0.80 ± 0.00 | 0.67 ± 0.00 | 61fb29aec71f |
 | none | 30,000 | 3 | 15.84 ± 0.32 | 0.84 ± 0.00 | 0.66 ± 0.00 | 30f2429e8a83 |
+| ADA, target 0.4 | 5,000 | 3 | 7.34 ± 0.64 | 0.67 ± 0.01 | 0.40 ± 0.05 | 76264450af54 |
+| ADA, target 0.4 | 10,000 | 3 | 3.69 ± 0.16 | 0.72 ± 0.01 | 0.66 ± 0.01 | 746953ad4f6b |
+| ADA, target 0.4 | 20,000 | 3 | 3.71 ± 0.06 | 0.70 ± 0.00 | 0.72 ± 0.01 | 7cbc246b0e4f |
+| ADA, target 0.4 | 30,000 | 3 | 4.46 ± 0.17 | 0.68 ± 0.01 | 0.71 ± 0.00 | 6cd0e23acb91 |
+| APA, target 0.4 | 5,000 | 3 | 6.71 ± 0.15 | 0.72 ± 0.00 | 0.44 ± 0.02 | 702513964e59 |
+| APA, target 0.4 | 10,000 | 3 | 4.06 ± 0.04 | 0.76 ± 0.00 | 0.62 ± 0.01 | c701290f674e |
+| APA, target 0.4 | 20,000 | 3 | 5.01 ± 0.13 | 0.78 ± 0.00 | 0.69 ± 0.01 | 84ff233ce6fc |
+| APA, target 0.4 | 30,000 | 3 | 7.56 ± 0.18 | 0.81 ± 0.00 | 0.67 ± 0.01 | b2a8bae04553 |
 | APA, target 0.6 | 5,000 | 3 | 7.03 ± 0.22 | 0.74 ± 0.01 | 0.42 ± 0.02 | 2f98f2a231d5 |
 | APA, target 0.6 | 10,000 | 3 | 4.38 ± 0.10 | 0.76 ± 0.00 | 0.61 ± 0.01 | fa439eb8da2e |
 | APA, target 0.6 | 20,000 | 3 | 7.43 ± 0.27 | 0.80 ± 0.00 | 0.66 ± 0.00 | 69f242edf3bf |
 | APA, target 0.6 | 30,000 | 3 | 13.62 ± 0.22 | 0.83 ± 0.00 | 0.66 ± 0.00 | 268bcb341c74 |
 
-Measured on 1 core (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 24 runs, 27 minutes, not counting 2 interrupted runs.
+Measured on 1 core (Intel(R) Xeon(R) Processor avx512f), jax 0.10.2: 48 runs, 84 minutes, not counting 3 interrupted runs.
 """
 
 import dataclasses
@@ -94,8 +106,8 @@ def limited_data(options: Options) -> None:
 
 def make_table(lines: list[dict]) -> record.Table:
     """Returns the table of the results."""
-    rows = []
-    for line in record.merge_runs(lines):
+    rows, place = [], [*METHODS].index
+    for line in sorted(record.merge_runs(lines), key=lambda line: place(line["augmentation"])):
         first = [line["augmentation"], record.format_steps(line), record.count_seeds(line, "fid")]
         scores = record.format_scores(line, COLUMNS)
         rows.append([*first, *scores, record.short_digest(line)])
