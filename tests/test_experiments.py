@@ -187,7 +187,8 @@ def test_published_lines_describe_their_runs(name):
 def test_published_mixtures_have_the_settings_of_their_methods():
     mixtures = load("mixtures")
     for line in LINES["mixtures"]:
-        own = mixtures.settings_of(line["method"], line["data"], line["settings"]["steps"])
+        steps = line["settings"].get("steps", Config.steps)
+        own = mixtures.settings_of(line["method"], line["data"], steps)
         config = dataclasses.replace(Config(), **own)
         assert record.settings_of(config).items() <= line["settings"].items()
 
