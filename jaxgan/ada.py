@@ -132,7 +132,8 @@ def interpolate(images: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     """Returns images `[n, h', w', c]`, bilinear interpolations of images at places in pixels.
 
     y, x: `[n, h', w']`, the rows and columns. Outside of an image, it is 0.
-    Only the images have gradients, not the places. They have them of any order.
+    In reverse mode, it can be differentiated any number of times with respect to the images, and
+    not with respect to the places.
     """
     return _gather(images, y, x, images.shape[1:3])
 
